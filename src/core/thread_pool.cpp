@@ -1,0 +1,91 @@
+#include "core/thread_pool.h"
+
+#include "util/error.h"
+
+namespace artel {
+namespace {
+
+// Kernels follow each other within microseconds: a short spin saves the wake-up, a long one would burn shared cores.
+constexpr int num_spins = 2000;
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int num_threads, std::function<void()> on_start) {
+  if (num_threads < 1) fail("thread_pool", "required at least 1 thread, found " + std::to_string(num_threads));
+  if (on_start) on_start();
+  for (int worker = 1; worker < num_threads; ++worker) {
+    threads_.emplace_back([this, worker, on_start] {
+      if (on_start) on_start();
+      work(worker);
+    });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadPool::run_tasks(int worker) {
+  for (;;) {
+    const std::int64_t index = next_task_.fetch_add(1, std::memory_order_relaxed);
+    if (index >= num_tasks_) return;
+    try {
+      (*task_)(index, worker);
+    } catch (...) {
+      const std::lock_guard lock(error_mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+    if (worker == 0 && poll_) poll_();
+  }
+}
+
+void ThreadPool::work(int worker) {
+  std::uint32_t seen = 0;
+  for (;;) {
+    for (int spin = 0; spin < num_spins && generation_.load(std::memory_order_acquire) == seen; ++spin) relax();
+    generation_.wait(seen, std::memory_order_acquire);
+    seen = generation_.load(std::memory_order_acquire);
+    if (stop_.load()) return;
+    run_tasks(worker);
+    if (num_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) num_running_.notify_one();
+  }
+}
+
+void ThreadPool::parallel_for(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task) {
+  if (num_tasks <= 0) return;
+  if (threads_.empty() || num_tasks == 1) {
+    for (std::int64_t index = 0; index < num_tasks; ++index) {
+      task(index, 0);
+      if (poll_) poll_();
+    }
+    return;
+  }
+  task_ = &task;
+  num_tasks_ = num_tasks;
+  next_task_.store(0, std::memory_order_relaxed);
+  num_running_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  run_tasks(0);
+  for (int spin = 0; spin < num_spins && num_running_.load(std::memory_order_acquire) != 0; ++spin) relax();
+  for (int running = num_running_.load(std::memory_order_acquire); running != 0;
+       running = num_running_.load(std::memory_order_acquire)) {
+    num_running_.wait(running, std::memory_order_acquire);
+  }
+  if (error_) {
+    std::exception_ptr error;
+    std::swap(error, error_);
+    std::rethrow_exception(error);
+  }
+}
+
+}  // namespace artel
