@@ -11,13 +11,16 @@ namespace artel {
 class Error : public std::runtime_error {
  public:
   Error(std::string_view where, std::string_view what)
-      : std::runtime_error("[" + std::string(where) + "] " + std::string(what)) {}
+      : std::runtime_error(std::string("[").append(where).append("] ").append(what)) {}
 };
 
 /// Throws Error(where, what).
-[[noreturn]] inline void fail(std::string_view where, std::string_view what) { throw Error(where, what); }
+[[noreturn]] inline void fail(std::string_view where, std::string_view what) {
+  throw Error(where, what);
+}
 
-/// Throws Error(where, what) unless `condition` holds. For hot paths build the text only on failure: `if (!ok) fail(...)`.
+/// Throws Error(where, what) unless `condition` holds. For hot paths build the text only on failure: `if (!ok)
+/// fail(...)`.
 inline void require(bool condition, std::string_view where, std::string_view what) {
   if (!condition) fail(where, what);
 }

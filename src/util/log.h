@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace artel {
+
+/// Messages for people: to standard error (never to standard output, which belongs to results) and, with a time stamp,
+/// to a file that is appended to. Owned by the runtime and passed down; there is no global logger. Safe from any
+/// thread.
+class Log {
+ public:
+  /// `path`: the log file, created if absent; empty: standard error only. `quiet`: information is kept off standard
+  /// error, warnings and errors are not; the file receives everything. Throws Error when the file cannot be opened.
+  explicit Log(const std::string& path = "", bool quiet = false);
+  ~Log();
+  Log(Log&&) noexcept;
+  Log& operator=(Log&&) noexcept;
+
+  void info(std::string_view text);
+  void warn(std::string_view text);   ///< shown as `warning: text`
+  void error(std::string_view text);  ///< shown as `error: text`
+
+ private:
+  struct Sinks;
+  std::unique_ptr<Sinks> sinks_;
+};
+
+}  // namespace artel
