@@ -13,26 +13,34 @@ struct RunConfig {
   std::string name = "run";
   std::string directory = "runs";  ///< the run is written to directory/name
   std::int64_t seed = 1234;
+
+  bool operator==(const RunConfig&) const = default;
 };
 
 struct UoeConfig {
-  std::int64_t routing_neurons = 0;  ///< S per expert; 0 = auto (matched compute); resolved to the integer on load
+  std::int64_t routing_neurons = 0;     ///< S per expert; 0 = auto (matched compute); resolved to the integer on load
   std::string routing_signal = "gate";  ///< gate | gate_preactivation | glu
   std::string routing_norm = "l2";      ///< l2 | l1 | linf
   bool routed_includes_routing_neurons = true;
   bool virtual_shared_expert = true;
   double score_scale = 1.0;
+
+  bool operator==(const UoeConfig&) const = default;
 };
 
 struct AoeConfig {
   std::int64_t d_low = 0;         ///< r; 0 = auto (about hidden_size / 3); resolved on load
   std::int64_t expert_width = 0;  ///< w; 0 = auto (keeps the parameters equal); resolved on load
+
+  bool operator==(const AoeConfig&) const = default;
 };
 
 struct RoutingConfig {
   std::string type = "softmax";  ///< a name of routing/registry.h
   UoeConfig uoe;
   AoeConfig aoe;
+
+  bool operator==(const RoutingConfig&) const = default;
 };
 
 struct ModelConfig {
@@ -49,7 +57,7 @@ struct ModelConfig {
   double initializer_range = 0.02;
   bool qk_norm = false;
   std::int64_t intermediate_size = 0;  ///< width of the dense SwiGLU, used when num_experts is 0
-  std::int64_t num_experts = 0;
+  std::int64_t num_experts = 16;       ///< 0 = dense SwiGLU of width intermediate_size
   std::int64_t num_experts_per_tok = 2;
   std::int64_t moe_intermediate_size = 256;
   std::int64_t shared_expert_intermediate_size = 0;
@@ -59,6 +67,8 @@ struct ModelConfig {
   std::string router_aux_loss_scope = "micro";  ///< sequence | micro | global
   double router_z_loss_coef = 0.0;
   RoutingConfig routing;
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 struct DataFile {
@@ -66,12 +76,16 @@ struct DataFile {
   double weight = 1.0;
   std::string dtype = "auto";  ///< auto | uint8 | uint16 | uint32
   std::string name;            ///< of a validation set; default: the file's stem
+
+  bool operator==(const DataFile&) const = default;
 };
 
 struct DataConfig {
   std::vector<DataFile> train;
   std::vector<DataFile> validation;
   std::string tokenizer = "bytes";
+
+  bool operator==(const DataConfig&) const = default;
 };
 
 struct OptimizerConfig {
@@ -81,6 +95,8 @@ struct OptimizerConfig {
   double eps = 1.0e-8;
   double weight_decay = 0.1;  ///< on matrices and embeddings only
   double grad_clip = 1.0;     ///< global norm; 0 = off
+
+  bool operator==(const OptimizerConfig&) const = default;
 };
 
 struct ScheduleConfig {
@@ -88,6 +104,8 @@ struct ScheduleConfig {
   std::int64_t warmup_steps = 0;
   double min_lr_ratio = 0.1;
   double decay_ratio = 0.2;  ///< wsd: share of the steps at the end that decay
+
+  bool operator==(const ScheduleConfig&) const = default;
 };
 
 struct TrainConfig {
@@ -98,21 +116,29 @@ struct TrainConfig {
   std::string device = "auto";          ///< auto | cpu | cuda
   std::int64_t threads = 0;             ///< 0 = auto: the cores this process may run on
   std::string recompute = "none";       ///< none | block
+
+  bool operator==(const TrainConfig&) const = default;
 };
 
 struct ValidationConfig {
   std::int64_t every = 100;   ///< steps; 0 = never
   std::int64_t batches = 16;  ///< micro-batches per validation set; 0 = the whole set
+
+  bool operator==(const ValidationConfig&) const = default;
 };
 
 struct CheckpointConfig {
   std::int64_t every = 200;  ///< steps; 0 = only at the end
   std::int64_t keep = 3;     ///< newest checkpoints kept; 0 = all
+
+  bool operator==(const CheckpointConfig&) const = default;
 };
 
 struct ParallelConfig {
   std::int64_t expert = 1;
   std::int64_t zero_stage = 1;
+
+  bool operator==(const ParallelConfig&) const = default;
 };
 
 struct Config {
@@ -125,6 +151,8 @@ struct Config {
   ValidationConfig validation;
   CheckpointConfig checkpoint;
   ParallelConfig parallel;
+
+  bool operator==(const Config&) const = default;
 };
 
 }  // namespace artel
