@@ -1,0 +1,178 @@
+#include "util/files.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "support/catch.h"
+#include "support/error_text.h"
+#include "support/failing_file_layer.h"
+#include "support/temporary_directory.h"
+
+using namespace artel;
+
+TEST_CASE("The file layer writes, appends, lists, renames and removes") {
+  const TemporaryDirectory directory;
+  PosixFileLayer layer;
+  const std::string deep = directory.file("a/b/c");
+  layer.make_directory(deep);
+  layer.make_directory(deep);
+  CHECK(layer.is_directory(deep));
+  for (const char* part : {"one", "two"}) {
+    OutputFile file = layer.open_append(deep + "/f");
+    layer.write(file, part, 3);
+    layer.fsync(file);
+    layer.close(file);
+    CHECK_FALSE(file.is_open());
+    layer.close(file);
+  }
+  CHECK(layer.read(deep + "/f") == "onetwo");
+  OutputFile file = layer.open_write(deep + "/f");
+  layer.write(file, nullptr, 0);
+  layer.close(file);
+  CHECK(layer.read(deep + "/f").empty());
+  layer.rename(deep + "/f", deep + "/e");
+  layer.make_directory(deep + "/d");
+  layer.fsync_directory(deep);
+  CHECK(layer.list(deep) == std::vector<std::string>{"d", "e"});
+  CHECK(layer.exists(deep + "/e"));
+  CHECK_FALSE(layer.exists(deep + "/f"));
+  CHECK_FALSE(layer.is_directory(deep + "/e"));
+  layer.remove(directory.file("a"));
+  layer.remove(directory.file("a"));
+  CHECK_FALSE(layer.exists(directory.file("a")));
+}
+
+TEST_CASE("Every failing operation names the operation, the path and the reason") {
+  const TemporaryDirectory directory;
+  PosixFileLayer layer;
+  const std::string missing = directory.file("missing/x");
+  const std::string reason = missing + ": No such file or directory";
+  CHECK(error_text([&] { layer.open_write(missing); }) == "[files] cannot open for writing " + reason);
+  CHECK(error_text([&] { layer.open_append(missing); }) == "[files] cannot open for writing " + reason);
+  CHECK(error_text([&] { layer.read(missing); }) == "[files] cannot open " + reason);
+  CHECK(error_text([&] { layer.list(missing); }) == "[files] cannot list " + reason);
+  CHECK(error_text([&] { layer.fsync_directory(missing); }) == "[files] cannot open directory " + reason);
+  CHECK(error_text([&] { MappedFile file(missing); }) == "[files] cannot open " + reason);
+  CHECK(error_text([&] { layer.rename(missing, directory.file("y")); }) ==
+        "[files] cannot rename " + missing + " to " + directory.file("y") + ": No such file or directory");
+  write_file_atomic(layer, directory.file("plain"), "x");
+  CHECK(contains(error_text([&] { layer.make_directory(directory.file("plain/sub")); }), directory.file("plain/sub")));
+  CHECK(contains(error_text([&] { read_file(directory.path()); }), directory.path() + ": Is a directory"));
+  CHECK(contains(error_text([&] { MappedFile file(directory.path()); }), directory.path() + ": Is a directory"));
+  CHECK(contains(error_text([&] { MappedFile file("/dev/null"); }), "required a regular file to map, found /dev/null"));
+}
+
+TEST_CASE("A full disk is an error naming the file and what to do") {
+  PosixFileLayer layer;
+  if (!layer.exists("/dev/full")) return;
+  OutputFile file = layer.open_write("/dev/full");
+  CHECK(error_text([&] { layer.write(file, "x", 1); }) ==
+        "[files] cannot write /dev/full: No space left on device; free some space on that device");
+}
+
+TEST_CASE("A short write is continued and its failure reported") {
+  const TemporaryDirectory directory;
+  PosixFileLayer layer;
+  struct rlimit saved {};
+  ::getrlimit(RLIMIT_FSIZE, &saved);
+  auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit limited = saved;
+  limited.rlim_cur = 1000;  // the first write is cut to 1000 bytes, the next one fails
+  ::setrlimit(RLIMIT_FSIZE, &limited);
+  std::string text;
+  {
+    OutputFile file = layer.open_write(directory.file("f"));
+    const std::string bytes(3000, 'x');
+    text = error_text([&] { layer.write(file, bytes.data(), bytes.size()); });
+  }
+  ::setrlimit(RLIMIT_FSIZE, &saved);
+  std::signal(SIGXFSZ, handler);
+  CHECK(contains(text, "cannot write " + directory.file("f") + ": File too large"));
+  CHECK(read_file(directory.file("f")).size() == 1000);
+}
+
+TEST_CASE("write_file_atomic leaves the old or the new contents wherever the process dies") {
+  const std::string before(1000, 'a'), after(2000, 'b');
+  for (const auto fault : {FailingFileLayer::Fault::kill, FailingFileLayer::Fault::error}) {
+    bool ended = false;
+    bool was_new = false;
+    for (int64_t call = 0; !ended; ++call) {
+      REQUIRE(call < 20);
+      const TemporaryDirectory directory;
+      const std::string path = directory.file("latest");
+      PosixFileLayer disk;
+      write_file_atomic(disk, path, before);
+      FailingFileLayer layer(disk, call, fault);
+      try {
+        write_file_atomic(layer, path, after);
+        ended = true;
+      } catch (const Killed&) {
+        CHECK(fault == FailingFileLayer::Fault::kill);
+      } catch (const Error&) {
+        CHECK(fault == FailingFileLayer::Fault::error);
+      }
+      layer.lose_unsynced();
+      const std::string found = read_file(path);
+      CHECK((found == before || found == after));
+      CHECK((found == after || !was_new));  // once committed, later deaths do not undo it
+      was_new = found == after;
+      if (ended) CHECK(found == after);
+      write_file_atomic(disk, path, "again");  // a left-over temporary file is no obstacle
+      CHECK(read_file(path) == "again");
+    }
+  }
+}
+
+TEST_CASE("write_file_atomic syncs the file before the rename and the directory after it") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("f");
+  PosixFileLayer disk;
+  FailingFileLayer layer(disk);
+  write_file_atomic(layer, path, "x");
+  CHECK(layer.calls() == std::vector<std::string>{"open_write " + path + ".tmp", "write " + path + ".tmp",
+                                                  "fsync " + path + ".tmp", "close " + path + ".tmp",
+                                                  "rename " + path + ".tmp to " + path,
+                                                  "fsync_directory " + directory.path()});
+}
+
+TEST_CASE("read_file reads files of every size, also those that report none") {
+  const TemporaryDirectory directory;
+  PosixFileLayer layer;
+  for (const size_t size : {0u, 1u, 65535u, 65536u, 65537u, 200000u}) {
+    std::string bytes(size, '\0');
+    for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<char>(i * 31 + i / 256);
+    write_file_atomic(layer, directory.file("f"), bytes);
+    CHECK(read_file(directory.file("f")) == bytes);
+    const MappedFile mapped(directory.file("f"));
+    REQUIRE(mapped.size() == size);
+    CHECK(std::string(reinterpret_cast<const char*>(mapped.data()), mapped.size()) == bytes);
+  }
+  CHECK(contains(read_file("/proc/self/status"), "VmRSS"));
+}
+
+TEST_CASE("An empty mapped file has no bytes, and mappings move") {
+  const TemporaryDirectory directory;
+  PosixFileLayer layer;
+  write_file_atomic(layer, directory.file("empty"), "");
+  write_file_atomic(layer, directory.file("full"), "abc");
+  MappedFile empty(directory.file("empty"));
+  CHECK(empty.size() == 0);
+  CHECK(empty.data() == nullptr);
+  MappedFile full(directory.file("full"));
+  MappedFile moved(std::move(full));
+  empty = std::move(moved);
+  CHECK(empty.size() == 3);
+  CHECK(empty.data()[2] == 'c');
+  CHECK(empty.path() == directory.file("full"));
+}
+
+TEST_CASE("Paths are split and joined") {
+  CHECK(parent_directory("a/b/c") == "a/b");
+  CHECK(parent_directory("c") == ".");
+  CHECK(parent_directory("/c") == "/");
+  CHECK(join_path("a", "b") == "a/b");
+  CHECK(join_path("a/", "b") == "a/b");
+}
