@@ -1,10 +1,13 @@
 #include "util/files.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
-#include <fstream>
+#include <thread>
 
 #include "support/catch.h"
 #include "support/error_text.h"
@@ -92,6 +95,41 @@ TEST_CASE("A short write is continued and its failure reported") {
   std::signal(SIGXFSZ, handler);
   CHECK(contains(text, "cannot write " + directory.file("f") + ": File too large"));
   CHECK(read_file(directory.file("f")).size() == 1000);
+}
+
+TEST_CASE("Writes that signals cut short arrive whole and in order") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("fifo");
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  std::string bytes(1 << 20, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 + i / 256);
+  struct sigaction action {
+  }, saved{};
+  action.sa_handler = [](int) {};  // without SA_RESTART a blocked write returns what it has written so far
+  REQUIRE(::sigaction(SIGUSR1, &action, &saved) == 0);
+
+  std::string received;
+  const pthread_t writer = ::pthread_self();
+  std::thread reader([&] {
+    const int descriptor = ::open(path.c_str(), O_RDONLY);
+    char part[10000];
+    for (ssize_t size = 1; size > 0;) {
+      size = ::read(descriptor, part, sizeof part);
+      if (size > 0) received.append(part, static_cast<size_t>(size));
+      if (received.size() < bytes.size()) ::pthread_kill(writer, SIGUSR1);
+    }
+    ::close(descriptor);
+  });
+  PosixFileLayer layer;
+  std::string text;
+  {
+    OutputFile file = layer.open_write(path);
+    text = error_text([&] { layer.write(file, bytes.data(), bytes.size()); });
+  }
+  reader.join();
+  ::sigaction(SIGUSR1, &saved, nullptr);
+  CHECK(text == "(no error)");
+  CHECK(received == bytes);
 }
 
 TEST_CASE("write_file_atomic leaves the old or the new contents wherever the process dies") {
