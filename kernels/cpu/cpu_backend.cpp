@@ -1,0 +1,35 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <string>
+
+#include "util/error.h"
+
+namespace artel {
+
+CpuBackend::CpuBackend(ThreadPool& pool, Allocator& allocator, CpuOptions options)
+    : pool_(pool),
+      allocator_(allocator),
+      isa_(options.isa),
+      scratch_(static_cast<std::size_t>(pool.num_threads()) * num_scratch_slots) {
+  if (allocator.device() != Device::cpu) {
+    fail("cpu_backend",
+         std::string("required an allocator of host memory, found one of ") + device_name(allocator.device()));
+  }
+  if (options.isa > cpu::detect_isa()) {
+    fail("cpu_backend", std::string("required an instruction set that this processor has (up to ") +
+                            cpu::isa_name(cpu::detect_isa()) + "), found " + cpu::isa_name(options.isa));
+  }
+}
+
+CpuBackend::~CpuBackend() = default;
+
+float* CpuBackend::scratch(int worker, int slot, std::int64_t num_floats) {
+  Tensor& buffer = scratch_[static_cast<std::size_t>(worker) * num_scratch_slots + static_cast<std::size_t>(slot)];
+  if (!buffer.defined() || buffer.numel() < num_floats) {
+    buffer = Tensor();  // back to the cache first, so that the old and the new size are not held together
+    buffer = Tensor::empty(allocator_, {num_floats}, DType::f32);
+  }
+  return buffer.data<float>();
+}
+
+}  // namespace artel
