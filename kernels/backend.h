@@ -91,6 +91,11 @@ class Backend {
   /// Whether products of bf16 run on units made for them; if not they run through f32.
   virtual bool has_native_bf16() const = 0;
 
+  // ---- transfers -----------------------------------------------------------------------------------------------------
+  /// The contiguous tensor y = nbytes() of host memory, and the reverse. On a GPU download waits for the device.
+  virtual void upload(const void* host, Out y) = 0;
+  virtual void download(In x, void* host) = 0;
+
   // ---- elementwise
   // ---------------------------------------------------------------------------------------------------
   /// x = value. Any dtype.

@@ -1,5 +1,7 @@
 #include "kernels/cpu/cpu_backend.h"
 
+#include <cstring>
+
 #include <string>
 
 #include "util/error.h"
@@ -30,6 +32,16 @@ float* CpuBackend::scratch(int worker, int slot, std::int64_t num_floats) {
     buffer = Tensor::empty(allocator_, {num_floats}, DType::f32);
   }
   return buffer.data<float>();
+}
+
+void CpuBackend::upload(const void* host, Out y) {
+  cpu::check_contiguous("upload", "y", y);
+  std::memcpy(y.raw(), host, y.nbytes());
+}
+
+void CpuBackend::download(In x, void* host) {
+  cpu::check_contiguous("download", "x", x);
+  std::memcpy(host, x.raw(), x.nbytes());
 }
 
 }  // namespace artel

@@ -25,6 +25,8 @@ class CpuBackend final : public Backend {
   bool has_native_bf16() const override { return gemm_.has_native_bf16(); }
 
   // elementwise.cpp
+  void upload(const void* host, Out y) override;
+  void download(In x, void* host) override;
   void fill(Out x, float value) override;
   void copy(In x, Out y) override;
   void add(In x, InOut y) override;

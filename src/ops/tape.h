@@ -1,0 +1,97 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/context.h"
+#include "kernels/backend.h"
+
+namespace artel {
+
+struct TapeNode;
+
+/// What the tape knows of a variable: where its gradient goes and which operation made it. The data is not kept alive
+/// here; an operation's closure captures just the tensors that its backward reads.
+struct GradientSlot {
+  Shape shape;
+  DType dtype = DType::f32;   ///< of the gradient
+  Tensor gradient;            ///< undefined until the first contribution (a parameter's is a view of its arena)
+  bool is_parameter = false;  ///< contributions are always +=, into f32
+  std::shared_ptr<TapeNode> producer;  ///< none for leaves
+  std::function<void()> on_complete;   ///< parameters: called in backward when the last contribution is in
+};
+
+/// A tensor that may take part in differentiation.
+struct Variable {
+  Tensor data;
+  std::shared_ptr<GradientSlot> slot;  ///< none: no gradient is wanted
+
+  Variable() = default;
+  explicit Variable(Tensor tensor) : data(std::move(tensor)) {}
+  bool defined() const { return data.defined(); }
+  bool needs_gradient() const { return slot != nullptr; }
+};
+
+/// Gradients of a node's outputs, in the order of its outputs; undefined: no contribution, i.e. zero.
+using OutputGradients = std::vector<Tensor>;
+
+/// One executed operation: the slots of its inputs and outputs and a closure that turns output gradients into
+/// contributions to the input slots.
+struct TapeNode {
+  const char* name = "";
+  std::uint64_t sequence = 0;  ///< order of execution; backward runs in exactly the reverse order
+  std::vector<std::shared_ptr<GradientSlot>> inputs;
+  std::vector<std::weak_ptr<GradientSlot>> outputs;
+  std::function<void(Context&, const OutputGradients&)> backward;
+};
+
+/// A leaf that collects a gradient of its own (tests, inputs of recomputed blocks).
+Variable make_leaf(Tensor data);
+
+/// Whether an operation on these inputs has to be recorded.
+bool wants_tape(const Context& context, const std::vector<Variable>& inputs);
+
+/// Records an operation: gives every output in `outputs` a slot and links them to a node. Call only under wants_tape.
+void record(const char* name, const std::vector<Variable>& inputs, const std::vector<Variable*>& outputs,
+            std::function<void(Context&, const OutputGradients&)> backward);
+
+/// Where a backward kernel writes its contribution to a slot: overwrite (=) a fresh tensor or add (+=) to what is
+/// there.
+struct GradientTarget {
+  Tensor tensor;
+  Accumulate accumulate = Accumulate::no;
+};
+GradientTarget gradient_target(Context& context, GradientSlot& slot);
+
+/// Contributes a finished tensor, which the slot may keep without copying (it copies before it ever adds to a shared
+/// one).
+void contribute(Context& context, GradientSlot& slot, const Tensor& gradient);
+
+/// Runs the tape backward from `roots`, whose slots must hold their gradients (a root of one element without one gets
+/// 1). Nodes run in descending order of execution and are released as they go. `between_nodes` is called after each
+/// node.
+void backward(Context& context, const std::vector<Variable>& roots, const std::function<void()>& between_nodes = {});
+
+/// What the first pass of a recomputed block leaves for the second: decisions that must not be taken twice. Entries are
+/// written and read in the same order.
+class RecomputeLog {
+ public:
+  void push(std::shared_ptr<void> entry) { entries_.push_back(std::move(entry)); }
+  template <class T>
+  std::shared_ptr<T> next() {
+    return std::static_pointer_cast<T>(entries_.at(position_++));
+  }
+  void rewind() { position_ = 0; }
+
+ private:
+  std::vector<std::shared_ptr<void>> entries_;
+  std::size_t position_ = 0;
+};
+
+/// Runs `block` without keeping its activations and runs it again in backward: memory for time. The second pass sees
+/// context.replaying and reads the log that the first one wrote. Parameters used inside must not be used outside.
+using RecomputeBlock = std::function<std::vector<Variable>(Context&, const std::vector<Variable>&)>;
+std::vector<Variable> recompute(Context& context, const std::vector<Variable>& inputs, RecomputeBlock block);
+
+}  // namespace artel
