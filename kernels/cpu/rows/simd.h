@@ -3,7 +3,12 @@
 // Vectors for the row kernels, on the vector extensions of g++ and clang, so that one source serves every instruction
 // set. The files of this directory are compiled once per instruction set into the namespace artel::cpu::ARTEL_ISA. They
 // must not use inline functions or templates of other headers (std:: included, but for builtins): the linker would keep
-// one copy, perhaps the one compiled for a processor that is not this one.
+// one copy, perhaps the one compiled for a processor that is not this one. Intrinsics are always inlined and allowed,
+// but belong here.
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #include <cstdint>
 
@@ -43,13 +48,13 @@ inline vfloat load(const bf16* p) {
   const vuint bits = __builtin_convertvector(half, vuint) << 16;
   return (vfloat)bits;
 }
+/// Rounds to nearest, ties to even; NaN stays NaN. The comparison of floats and the single shift at the end matter:
+/// this runs for every bf16 that is written.
 inline void store(bf16* p, vfloat v) {
   const vuint bits = (vuint)v;
-  const vuint rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-  const vuint quiet = (bits >> 16) | 0x40U;
-  const vint is_nan = (vint)((bits & 0x7fffffffU) > 0x7f800000U);
-  const vuint chosen = ((vuint)is_nan & quiet) | (~(vuint)is_nan & rounded);
-  const vhalf half = __builtin_convertvector(chosen, vhalf);
+  const vuint rounded = bits + 0x7fffU + ((bits >> 16) & 1U);
+  const vuint chosen = (v != v) ? (bits | 0x400000U) : rounded;
+  const vhalf half = __builtin_convertvector(chosen >> 16, vhalf);
   __builtin_memcpy((void*)p, &half, sizeof half);
 }
 
@@ -73,40 +78,77 @@ inline void store1(bf16* p, float x) {
   p->bits = (std::uint16_t)(is_nan ? (bits >> 16) | 0x40U : (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
-/// Sum of the lanes, pairwise: the same order whatever the data.
-inline float reduce_add(vfloat v) {
-  float lanes[width];
-  __builtin_memcpy(lanes, &v, sizeof v);
-  for (int half = width / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-inline float reduce_max(vfloat v) {
-  float lanes[width];
-  __builtin_memcpy(lanes, &v, sizeof v);
-  float best = lanes[0];
-  for (int i = 1; i < width; ++i) best = lanes[i] > best ? lanes[i] : best;
-  return best;
-}
 inline vfloat select(vint mask, vfloat yes, vfloat no) {
-  return (vfloat)((mask & (vint)yes) | (~mask & (vint)no));
+  return mask ? yes : no;
 }
+/// The larger; `b` where either is NaN (and the same for min).
 inline vfloat max(vfloat a, vfloat b) {
-  return select(a > b, a, b);
+  return a > b ? a : b;
 }
 inline vfloat min(vfloat a, vfloat b) {
-  return select(a < b, a, b);
+  return a < b ? a : b;
 }
 inline vfloat abs(vfloat a) {
   return (vfloat)((vint)a & 0x7fffffff);
 }
+inline vfloat sqrt(vfloat a) {
+#if defined(__AVX512F__)
+  return (vfloat)_mm512_maskz_sqrt_ps((__mmask16)-1, (__m512)a);  // the plain form warns in g++ 12
+#elif defined(__AVX2__)
+  return (vfloat)_mm256_sqrt_ps((__m256)a);
+#elif defined(__SSE2__)
+  return (vfloat)_mm_sqrt_ps((__m128)a);
+#else
+  for (int i = 0; i < width; ++i) a[i] = __builtin_sqrtf(a[i]);
+  return a;
+#endif
+}
+inline float sqrt1(float a) {
+  return sqrt(splat(a))[0];
+}
 
-/// exp(x) to about 2 units in the last place: x = n·ln 2 + r, |r| <= ln 2 / 2, a polynomial of degree 6 in r, scaled by
-/// 2^n. Below -87.3 the result is 0 or nearly so, above 88.3 it is infinity; NaN stays NaN.
+/// The lanes moved so that lane i holds lane i + half, for the steps of a pairwise reduction.
+template <int half>
+inline vfloat rotate(vfloat v) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(v, v, half, half + 1, half + 2, half + 3, half + 4, half + 5, half + 6, half + 7,
+                                 (half + 8) % 16, (half + 9) % 16, (half + 10) % 16, (half + 11) % 16, (half + 12) % 16,
+                                 (half + 13) % 16, (half + 14) % 16, (half + 15) % 16);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(v, v, half, half + 1, half + 2, half + 3, (half + 4) % 8, (half + 5) % 8,
+                                 (half + 6) % 8, (half + 7) % 8);
+#else
+  return __builtin_shufflevector(v, v, half, half + 1, (half + 2) % 4, (half + 3) % 4);
+#endif
+}
+/// Sum of the lanes, pairwise: the same order whatever the data.
+inline float reduce_add(vfloat v) {
+#if defined(__AVX512F__)
+  v += rotate<8>(v);
+#endif
+#if defined(__AVX2__)
+  v += rotate<4>(v);
+#endif
+  v += rotate<2>(v);
+  return v[0] + v[1];
+}
+inline float reduce_max(vfloat v) {
+#if defined(__AVX512F__)
+  v = max(v, rotate<8>(v));
+#endif
+#if defined(__AVX2__)
+  v = max(v, rotate<4>(v));
+#endif
+  v = max(v, rotate<2>(v));
+  return v[0] > v[1] ? v[0] : v[1];
+}
+
+/// exp(x) to about 2 units in the last place: x = n·ln 2 + r, |r| <= ln 2 / 2, a polynomial of degree 7 in r, scaled by
+/// 2^n. Below -86.99 the result is 0, above 88.72 infinity; NaN stays NaN. No comparison but the
+/// two of the clamp: 2^n is applied as 2^(n-1) · 2, which overflows and vanishes where it should.
 inline vfloat exp(vfloat x) {
-  const vfloat clamped = max(min(x, splat(88.3762626647949F)), splat(-87.3365447504019F));
-  const vfloat shifter = splat(12582912.0F);  // 1.5 · 2^23: adding and subtracting it rounds to an integer
+  const vfloat clamped = max(splat(-87.0F), min(splat(89.0F), x));  // in this order NaN comes through
+  const vfloat shifter = splat(12582912.0F);                        // 1.5 · 2^23: adding it rounds to an integer
   const vfloat scaled = clamped * 1.44269504088896341F + shifter;
   const vfloat n = scaled - shifter;
   const vfloat r = (clamped - n * 0.693359375F) - n * -2.12194440e-4F;
@@ -117,12 +159,8 @@ inline vfloat exp(vfloat x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = p * (r * r) + r + 1.0F;
-  const vint exponent = ((vint)scaled - (vint)shifter) << 23;
-  const vfloat result = (vfloat)((vint)p + exponent);
-  const vfloat infinity = splat(__builtin_inff());
-  const vfloat bounded =
-      select(x > splat(88.3762626647949F), infinity, select(x < splat(-87.3365447504019F), vfloat{}, result));
-  return select(x == x, bounded, x);
+  const vuint half_power = ((vuint)scaled - (vuint)shifter + 126U) << 23;
+  return p * (vfloat)half_power * 2.0F;
 }
 
 inline vfloat sigmoid(vfloat x) {
