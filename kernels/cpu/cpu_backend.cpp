@@ -1,9 +1,9 @@
 #include "kernels/cpu/cpu_backend.h"
 
 #include <cstring>
-
 #include <string>
 
+#include "kernels/cpu/checks.h"
 #include "util/error.h"
 
 namespace artel {
@@ -35,12 +35,12 @@ float* CpuBackend::scratch(int worker, int slot, std::int64_t num_floats) {
 }
 
 void CpuBackend::upload(const void* host, Out y) {
-  cpu::check_contiguous("upload", "y", y);
+  check_contiguous("upload", "y", y);
   std::memcpy(y.raw(), host, y.nbytes());
 }
 
 void CpuBackend::download(In x, void* host) {
-  cpu::check_contiguous("download", "x", x);
+  check_contiguous("download", "x", x);
   std::memcpy(host, x.raw(), x.nbytes());
 }
 
