@@ -11,14 +11,15 @@ Variable grouped_linear(Context& context, const Variable& x, std::shared_ptr<con
   if (wants_tape(context, {x, weight})) {
     record("grouped_linear", {x, weight}, {&y},
            [x_data = x.data, w = weight.data, groups, x_slot = x.slot, w_slot = weight.slot](
-               Context& ctx, const OutputGradients& dy) {
+               Context& ctx, const OutputGradients& grads) {
+             const Tensor dy = grads[0].view({x_data.size(0), w.size(1)});
              if (w_slot) {
                const GradientTarget dw = gradient_target(ctx, *w_slot);
-               ctx.backend.grouped_linear_backward_weight(x_data, dy[0], *groups, dw.tensor, dw.accumulate);
+               ctx.backend.grouped_linear_backward_weight(x_data, dy, *groups, dw.tensor, dw.accumulate);
              }
              if (x_slot) {
                const GradientTarget dx = gradient_target(ctx, *x_slot);
-               ctx.backend.grouped_linear_backward_data(dy[0], *groups, w, dx.tensor, dx.accumulate);
+               ctx.backend.grouped_linear_backward_data(dy, *groups, w, dx.tensor, dx.accumulate);
              }
            });
   }

@@ -65,14 +65,15 @@ Variable linear(Context& context, const Variable& x, const Variable& weight, DTy
   if (wants_tape(context, {x, weight})) {
     record("linear", {x, weight}, {&y},
            [x_data = x.data, w = weight.data, x_slot = x.slot, w_slot = weight.slot](Context& ctx,
-                                                                                     const OutputGradients& dy) {
+                                                                                     const OutputGradients& grads) {
+             const Tensor dy = grads[0].view({x_data.size(0), w.size(0)});
              if (w_slot) {
                const GradientTarget dw = gradient_target(ctx, *w_slot);
-               ctx.backend.linear_backward_weight(x_data, dy[0], dw.tensor, dw.accumulate);
+               ctx.backend.linear_backward_weight(x_data, dy, dw.tensor, dw.accumulate);
              }
              if (x_slot) {
                const GradientTarget dx = gradient_target(ctx, *x_slot);
-               ctx.backend.linear_backward_data(dy[0], w, dx.tensor, dx.accumulate);
+               ctx.backend.linear_backward_data(dy, w, dx.tensor, dx.accumulate);
              }
            });
   }

@@ -62,6 +62,13 @@ Variable make_leaf(Tensor data) {
   return variable;
 }
 
+Variable reshape(const Variable& x, const Shape& shape) {
+  Variable result = x;
+  result.data = x.data.view(shape);
+  if (result.slot) result.slot->shape = shape;
+  return result;
+}
+
 bool wants_tape(const Context& context, const std::vector<Variable>& inputs) {
   return context.record_tape &&
          std::any_of(inputs.begin(), inputs.end(), [](const Variable& input) { return input.needs_gradient(); });

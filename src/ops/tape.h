@@ -49,6 +49,10 @@ struct TapeNode {
 /// A leaf that collects a gradient of its own (tests, inputs of recomputed blocks).
 Variable make_leaf(Tensor data);
 
+/// The same variable under another shape of as many elements; its gradient has that shape from now on. For the results
+/// of products, whose backward reads dy as a matrix whatever its shape.
+Variable reshape(const Variable& x, const Shape& shape);
+
 /// Whether an operation on these inputs has to be recorded.
 bool wants_tape(const Context& context, const std::vector<Variable>& inputs);
 

@@ -1,0 +1,120 @@
+#include "nn/parameter.h"
+
+#include <algorithm>
+
+#include "core/rng.h"
+#include "util/error.h"
+
+namespace artel {
+namespace {
+
+// Parameters begin on cache lines in every arena, so that kernels read whole vectors.
+constexpr std::int64_t alignment_elements = 64;
+
+// Calls row(stored_element_index, piece_element_index, count) for every run of a slice that is contiguous in the stored
+// tensor; slices have one or two dimensions.
+template <class Row>
+void for_each_run(const StoredSlice& slice, const Row& row) {
+  const bool matrix = slice.stored_shape.rank() == 2;
+  const std::int64_t num_rows = matrix ? slice.end[0] - slice.begin[0] : 1;
+  const int last = matrix ? 1 : 0;
+  const std::int64_t count = slice.end[last] - slice.begin[last];
+  const std::int64_t stride = matrix ? slice.stored_shape[1] : 0;
+  for (std::int64_t i = 0; i < num_rows; ++i) {
+    const std::int64_t begin = (matrix ? (slice.begin[0] + i) * stride : 0) + slice.begin[last];
+    row(begin, i * count, count);
+  }
+}
+
+void initialise_piece(const StoredSlice& slice, Initialisation kind, std::int64_t seed, double stddev, float* out) {
+  const Rng rng(static_cast<std::uint64_t>(seed), slice.name);
+  for_each_run(slice, [&](std::int64_t stored, std::int64_t piece, std::int64_t count) {
+    if (kind == Initialisation::ones) {
+      std::fill_n(out + piece, count, 1.0F);
+    } else {
+      rng.fill_normal(static_cast<std::uint64_t>(stored), count, stddev, out + piece);
+    }
+  });
+}
+
+}  // namespace
+
+Shape StoredSlice::shape() const {
+  Shape shape;
+  for (int i = 0; i < begin.rank(); ++i) shape.push_back(end[i] - begin[i]);
+  return shape;
+}
+
+StoredSlice whole_slice(const std::string& name, const Shape& shape) {
+  Shape begin;
+  for (int i = 0; i < shape.rank(); ++i) begin.push_back(0);
+  return {name, shape, begin, shape};
+}
+
+Parameter& ParameterStore::declare(Parameter parameter) {
+  std::int64_t numel = 0;
+  for (const StoredSlice& slice : parameter.slices) numel += slice.numel();
+  if (numel != parameter.numel()) {
+    fail("parameter", "required slices of " + std::to_string(parameter.numel()) + " elements in all for " +
+                          parameter.name + ", found " + std::to_string(numel));
+  }
+  if (std::any_of(parameters_.begin(), parameters_.end(),
+                  [&](const Parameter& p) { return p.name == parameter.name; })) {
+    fail("parameter", "required a new name, found " + parameter.name + " declared already");
+  }
+  parameter.arena_offset = num_elements_;
+  num_elements_ += (numel + alignment_elements - 1) / alignment_elements * alignment_elements;
+  return parameters_.emplace_back(std::move(parameter));
+}
+
+Tensor ParameterStore::view_of(const Parameter& parameter, const Tensor& arena) {
+  return arena.rows(parameter.arena_offset, parameter.arena_offset + parameter.numel()).view(parameter.shape);
+}
+
+void ParameterStore::allocate(Context& context, DType dtype) {
+  values_ = context.empty({num_elements_}, dtype);
+  masters_ = dtype == DType::f32 ? values_ : context.empty({num_elements_}, DType::f32);
+  gradients_ = context.empty({num_elements_}, DType::f32);
+  context.backend.fill(masters_, 0.0F);  // the gaps between parameters count in norms and checksums
+  context.backend.fill(values_, 0.0F);
+  zero_gradients(context);
+  for (Parameter& parameter : parameters_) {
+    parameter.variable = make_leaf(view_of(parameter, values_));
+    parameter.variable.slot->dtype = DType::f32;
+    parameter.variable.slot->is_parameter = true;
+    parameter.variable.slot->gradient = view_of(parameter, gradients_);
+  }
+}
+
+void ParameterStore::initialise(Context& context, std::int64_t seed, double stddev) {
+  struct Piece {
+    const Parameter* parameter;
+    const StoredSlice* slice;
+    std::int64_t offset;
+  };
+  std::vector<float> host(static_cast<std::size_t>(num_elements_), 0.0F);
+  std::vector<Piece> pieces;
+  for (const Parameter& parameter : parameters_) {
+    std::int64_t offset = parameter.arena_offset;
+    for (const StoredSlice& slice : parameter.slices) {
+      pieces.push_back({&parameter, &slice, offset});
+      offset += slice.numel();
+    }
+  }
+  context.pool.parallel_for(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int) {
+    const Piece& piece = pieces[static_cast<std::size_t>(i)];
+    initialise_piece(*piece.slice, piece.parameter->initialisation, seed, stddev, host.data() + piece.offset);
+  });
+  context.backend.upload(host.data(), masters_);
+  refresh_values(context);
+}
+
+void ParameterStore::refresh_values(Context& context) {
+  if (values_.dtype() != DType::f32) context.backend.copy(masters_, values_);
+}
+
+void ParameterStore::zero_gradients(Context& context) {
+  context.backend.fill(gradients_, 0.0F);
+}
+
+}  // namespace artel

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "ops/tape.h"
+
+namespace artel {
+
+/// Dense parameters are replicated on every rank, their gradients summed over all; expert parameters live with the rank
+/// that owns the expert.
+enum class ParameterKind : std::uint8_t { dense, expert };
+enum class Initialisation : std::uint8_t { normal, ones };
+
+/// Where a piece of a parameter stands in a stored tensor: a rectangle of the tensor that a checkpoint names. In the
+/// parameter's own memory the pieces follow each other, each dense in row-major order.
+struct StoredSlice {
+  std::string name;    ///< global name, as in Hugging Face checkpoints
+  Shape stored_shape;  ///< of the whole stored tensor
+  Shape begin;         ///< rectangle [begin, end) per dimension
+  Shape end;
+
+  Shape shape() const;
+  std::int64_t numel() const { return shape().numel(); }
+};
+
+/// The slice that is the whole stored tensor.
+StoredSlice whole_slice(const std::string& name, const Shape& shape);
+
+struct Parameter {
+  std::string name;  ///< in memory; stored names are those of the slices
+  Shape shape;
+  ParameterKind kind = ParameterKind::dense;
+  Initialisation initialisation = Initialisation::normal;
+  bool weight_decay = true;  ///< matrices and embeddings; not norms
+  std::vector<StoredSlice> slices;
+
+  std::int64_t arena_offset = 0;  ///< elements from the start of every arena
+  Variable variable;              ///< data in the activation type, gradient f32
+
+  std::int64_t numel() const { return shape.numel(); }
+};
+
+/// All parameters of a model and the flat arenas that hold them: values in the activation type, fp32 gradients, and
+/// fp32 masters when the values are bf16. Named tensors are views. Declare first, allocate once.
+class ParameterStore {
+ public:
+  ParameterStore() = default;
+  ParameterStore(const ParameterStore&) = delete;
+  ParameterStore& operator=(const ParameterStore&) = delete;
+
+  /// Declares a parameter; the reference stays valid. Errors: a name declared twice; slices that do not add up to the
+  /// shape.
+  Parameter& declare(Parameter parameter);
+
+  /// Allocates the arenas, gradients zeroed, values undefined.
+  void allocate(Context& context, DType dtype);
+  /// Draws every parameter: element e of stored tensor n is normal(0, stddev) keyed by (seed, n, e), norms are 1. The
+  /// result depends neither on the layout over ranks nor on which parameter a stored tensor was split into.
+  void initialise(Context& context, std::int64_t seed, double stddev);
+  /// values = rounded masters (bf16 runs; nothing to do in fp32).
+  void refresh_values(Context& context);
+  void zero_gradients(Context& context);
+
+  const std::deque<Parameter>& parameters() const { return parameters_; }
+  std::int64_t num_elements() const { return num_elements_; }
+  DType dtype() const { return values_.dtype(); }
+  const Tensor& values() const { return values_; }        ///< [n] activation type
+  const Tensor& masters() const { return masters_; }      ///< [n] f32; the values themselves in fp32 runs
+  const Tensor& gradients() const { return gradients_; }  ///< [n] f32
+  /// The elements of `parameter` in an arena of this store's layout.
+  static Tensor view_of(const Parameter& parameter, const Tensor& arena);
+
+ private:
+  std::deque<Parameter> parameters_;
+  std::int64_t num_elements_ = 0;
+  Tensor values_;
+  Tensor masters_;
+  Tensor gradients_;
+};
+
+}  // namespace artel

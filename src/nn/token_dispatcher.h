@@ -1,0 +1,58 @@
+#pragma once
+
+#include <memory>
+
+#include "ops/moe_ops.h"
+
+// Shapes: T tokens · A assignments · d hidden_size · r width of the travelling rows · N experts.
+
+namespace artel {
+
+/// The choices that a dispatcher turns into movement.
+struct Assignments {
+  Tensor expert_ids;     ///< [A] i32, slots in token order
+  Tensor token_offsets;  ///< [T + 1] i32: slots of every token
+  std::int64_t num_experts = 0;
+};
+
+/// Frozen once per step and layer; made from counts alone, reused when a block is recomputed.
+struct DispatchPlan {
+  RowOrder order;
+};
+
+struct DispatchedRows {
+  Variable x;           ///< [A, d] in expert-major order
+  Variable weights;     ///< [A] f32, each row's own
+  Variable travelling;  ///< [A, r] or undefined
+};
+
+/// Brings tokens to experts and expert outputs back. Dispatch is split into start and wait, so that what does not
+/// depend on it (UoE's virtual shared expert) runs in between; backward of combine is a dispatch of dy, backward of
+/// dispatch a combine of dx. Rows inside an expert are in ascending global token order; no atomics.
+class TokenDispatcher {
+ public:
+  TokenDispatcher() = default;
+  TokenDispatcher(const TokenDispatcher&) = delete;
+  TokenDispatcher& operator=(const TokenDispatcher&) = delete;
+  virtual ~TokenDispatcher() = default;
+
+  virtual std::shared_ptr<const DispatchPlan> plan(Context& context, const Assignments& assignments) = 0;
+  /// x [T, d], weights [A] in slot order, travelling [A, r] in slot order or undefined.
+  virtual DispatchedRows dispatch_start(Context& context, const Variable& x, const Variable& weights,
+                                        const Variable& travelling, const DispatchPlan& plan) = 0;
+  virtual DispatchedRows dispatch_wait(Context& context, DispatchedRows pending) = 0;
+  /// y [T, d] = base + sum over each token's slots, in slot order, of rows [A, d]; base (undefined: zero) is consumed.
+  virtual Variable combine(Context& context, const Variable& rows, const DispatchPlan& plan, const Variable& base) = 0;
+};
+
+/// All experts on this rank: sorting and copying.
+class LocalDispatcher final : public TokenDispatcher {
+ public:
+  std::shared_ptr<const DispatchPlan> plan(Context& context, const Assignments& assignments) override;
+  DispatchedRows dispatch_start(Context& context, const Variable& x, const Variable& weights,
+                                const Variable& travelling, const DispatchPlan& plan) override;
+  DispatchedRows dispatch_wait(Context& context, DispatchedRows pending) override;
+  Variable combine(Context& context, const Variable& rows, const DispatchPlan& plan, const Variable& base) override;
+};
+
+}  // namespace artel
