@@ -28,6 +28,10 @@ std::string scaled(double value, double base, const std::array<const char*, n>& 
 
 }  // namespace
 
+void text_detail::append(std::string& out, std::string_view text) {
+  out.append(text.data(), text.size());
+}
+
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {
   std::string out;
   for (size_t i = 0; i < parts.size(); ++i) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -11,20 +12,20 @@ namespace artel {
 
 namespace text_detail {
 
-inline void append(std::string& out, std::string_view text) {
-  out += text;
-}
+// Defined in text.cpp: inlined, std::string's append makes g++ 12 warn of overlaps that cannot happen.
+void append(std::string& out, std::string_view text);
+
 inline void append(std::string& out, const char* text) {
-  out += text;
+  append(out, std::string_view(text));
 }
 inline void append(std::string& out, const std::string& text) {
-  out += text;
+  append(out, std::string_view(text));
 }
 inline void append(std::string& out, char letter) {
-  out += letter;
+  append(out, std::string_view(&letter, 1));
 }
 inline void append(std::string& out, bool value) {
-  out += value ? "true" : "false";
+  append(out, std::string_view(value ? "true" : "false"));
 }
 
 template <typename T>
@@ -32,7 +33,7 @@ requires std::is_arithmetic_v<T>
 void append(std::string& out, T value) {
   char digits[64];  // the shortest text that reads back as the same number
   const auto result = std::to_chars(digits, digits + sizeof digits, value);
-  out.append(digits, result.ptr);
+  append(out, std::string_view(digits, static_cast<size_t>(result.ptr - digits)));
 }
 
 }  // namespace text_detail
