@@ -91,7 +91,8 @@ class Backend {
   /// Whether products of bf16 run on units made for them; if not they run through f32.
   virtual bool has_native_bf16() const = 0;
 
-  // ---- transfers -----------------------------------------------------------------------------------------------------
+  // ---- transfers
+  // -----------------------------------------------------------------------------------------------------
   /// The contiguous tensor y = nbytes() of host memory, and the reverse. On a GPU download waits for the device.
   virtual void upload(const void* host, Out y) = 0;
   virtual void download(In x, void* host) = 0;
@@ -192,6 +193,8 @@ class Backend {
   /// counts [M, N] i32 = assignments to each expert in each set; token t belongs to set t / tokens_per_set, its slots
   /// are token_offsets[t] .. token_offsets[t+1] of ids [A]. token_offsets [T + 1] i32.
   virtual void expert_counts(In ids, In token_offsets, std::int64_t tokens_per_set, Out counts) = 0;
+  /// balance [M, N] f32 = scale · counts / sum of the row's counts (0 for an empty set); counts [M, N] i32.
+  virtual void load_balance(In counts, float scale, Out balance) = 0;
   /// sums [M, N] f32 = sums of the rows of x [T, N] f32 in each set, in ascending order.
   virtual void set_sums(In x, std::int64_t tokens_per_set, Out sums) = 0;
 

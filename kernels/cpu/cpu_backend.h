@@ -10,6 +10,10 @@
 
 namespace artel {
 
+namespace cpu {
+struct Machine;
+}
+
 struct CpuOptions {
   cpu::Isa isa = cpu::detect_isa();  ///< for the row kernels; tests choose a lesser one
 };
@@ -72,6 +76,7 @@ class CpuBackend final : public Backend {
   void row_norms(In x, Out norms) override;
   void row_norms_backward(In x, In norms, In dnorms, Out dx, Accumulate accumulate) override;
   void expert_counts(In ids, In token_offsets, std::int64_t tokens_per_set, Out counts) override;
+  void load_balance(In counts, float scale, Out balance) override;
   void set_sums(In x, std::int64_t tokens_per_set, Out sums) override;
 
   // permutation.cpp
@@ -94,6 +99,8 @@ class CpuBackend final : public Backend {
   /// num_scratch_slots-1).
   float* scratch(int worker, int slot, std::int64_t num_floats);
   static constexpr int num_scratch_slots = 8;
+  /// What the products run on (kernels/cpu/products.h).
+  cpu::Machine machine();
 
   ThreadPool& pool_;
   Allocator& allocator_;

@@ -145,16 +145,14 @@ Variable uoe_output(Context& context, const Variable& hidden, const Variable& we
 }
 
 Variable row_norms(Context& context, const Variable& x) {
-  const Shape flat{x.data.size(0) * x.data.size(1), x.data.size(2)};
-  Variable norms(context.empty({x.data.size(0), x.data.size(1)}, DType::f32));
-  context.backend.row_norms(x.data.view(flat), norms.data.view({flat[0]}));
+  const std::int64_t num_rows = x.data.size(0);
+  Variable norms(context.empty({num_rows}, DType::f32));
+  context.backend.row_norms(x.data, norms.data);
   if (wants_tape(context, {x})) {
     record("row_norms", {x}, {&norms},
-           [data = x.data.view(flat), values = norms.data.view({flat[0]}), flat, slot = x.slot](
-               Context& ctx, const OutputGradients& dnorms) {
+           [data = x.data, values = norms.data, num_rows, slot = x.slot](Context& ctx, const OutputGradients& dnorms) {
              const GradientTarget dx = gradient_target(ctx, *slot);
-             ctx.backend.row_norms_backward(data, values, dnorms[0].view({flat[0]}), dx.tensor.view(flat),
-                                            dx.accumulate);
+             ctx.backend.row_norms_backward(data, values, dnorms[0].view({num_rows}), dx.tensor, dx.accumulate);
            });
   }
   return norms;

@@ -44,7 +44,7 @@ BidResult uoe_bids(Context& context, const Variable& gate_up, const BidOptions& 
 /// y [T, d] = hidden [T, N·S] · weight over all experts at once; weight [N, d, S] as stored.
 Variable uoe_output(Context& context, const Variable& hidden, const Variable& weight);
 
-/// norms [T, N] f32 = L2 norms of the rows of x [T, N, r] act.
+/// norms [R] f32 = L2 norms of the rows of x [R, r] act.
 Variable row_norms(Context& context, const Variable& x);
 
 /// Frozen consequences of the choices: the expert-major order of the assignments.
