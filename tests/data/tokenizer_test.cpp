@@ -1,0 +1,32 @@
+#include "data/tokenizer.h"
+
+#include "support/catch.h"
+#include "support/error_text.h"
+
+using namespace artel;
+
+TEST_CASE("The bytes tokenizer maps every byte to its value and back") {
+  const auto tokenizer = make_tokenizer("bytes");
+  CHECK(tokenizer->num_ids() == 256);
+  CHECK(tokenizer->end_of_document() == 0);
+  std::string text;
+  for (int byte = 0; byte < 256; ++byte) text += static_cast<char>(byte);
+  const std::vector<int32_t> ids = tokenizer->encode(text);
+  REQUIRE(ids.size() == 256);
+  for (int32_t i = 0; i < 256; ++i) CHECK(ids[static_cast<size_t>(i)] == i);
+  CHECK(tokenizer->decode(ids) == text);
+  CHECK(tokenizer->encode("").empty());
+}
+
+TEST_CASE("The bytes tokenizer refuses ids that are no bytes") {
+  const ByteTokenizer tokenizer;
+  CHECK(error_text([&] {
+          tokenizer.decode({1, 256});
+        }) == "[data] the bytes tokenizer required ids from 0 to 255, found 256 at position 1");
+  CHECK(contains(error_text([&] { tokenizer.decode({-1}); }), "found -1 at position 0"));
+}
+
+TEST_CASE("Another tokenizer than bytes is a named error") {
+  CHECK(error_text([] { make_tokenizer("tokenizer.json"); }) ==
+        "[data] data.tokenizer required 'bytes', found 'tokenizer.json'");
+}
