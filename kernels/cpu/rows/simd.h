@@ -189,4 +189,47 @@ inline void store_tail(T* p, vfloat v, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) store1(p + i, lanes[i]);
 }
 
+/// A whole vector, where a loop over a row tells whole vectors from its tail (a number of elements).
+struct Whole {};
+template <class T>
+inline vfloat load_part(const T* p, Whole, float = 0.0F) {
+  return load(p);
+}
+template <class T>
+inline vfloat load_part(const T* p, std::int64_t n, float fill = 0.0F) {
+  return load_tail(p, n, fill);
+}
+template <class T>
+inline void store_part(T* p, vfloat v, Whole) {
+  store(p, v);
+}
+template <class T>
+inline void store_part(T* p, vfloat v, std::int64_t n) {
+  store_tail(p, v, n);
+}
+
+/// body(i, part) for a row of n elements, vector by vector; `part` (of type auto) goes to load_part and store_part.
+template <class Body>
+inline void for_vectors(std::int64_t n, Body body) {
+  std::int64_t i = 0;
+  for (; i + width <= n; i += width) body(i, Whole{});
+  if (i < n) body(i, n - i);
+}
+/// Sum over a row of the vectors that body(i, part) returns (0 in lanes beyond the tail), in four partial sums to hide
+/// the latency of the addition; always in the same order.
+template <class Body>
+inline float sum_vectors(std::int64_t n, Body body) {
+  vfloat sums[4] = {};
+  std::int64_t i = 0;
+  for (; i + 4 * width <= n; i += 4 * width) {
+    sums[0] += body(i, Whole{});
+    sums[1] += body(i + width, Whole{});
+    sums[2] += body(i + 2 * width, Whole{});
+    sums[3] += body(i + 3 * width, Whole{});
+  }
+  for (; i + width <= n; i += width) sums[0] += body(i, Whole{});
+  if (i < n) sums[1] += body(i, n - i);
+  return reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
 }  // namespace artel::cpu::ARTEL_ISA

@@ -1,0 +1,47 @@
+#include "kernels/cpu/rows/elementwise.h"
+
+#include "kernels/cpu/rows/simd.h"
+
+namespace artel::cpu::ARTEL_ISA {
+namespace {
+
+template <class From, class To>
+void copy(const From* x, To* y, std::int64_t n) {
+  for_vectors(n, [=](std::int64_t i, auto part) { store_part(y + i, load_part(x + i, part), part); });
+}
+
+template <class From, class To>
+void add(const From* x, To* y, std::int64_t n) {
+  for_vectors(
+      n, [=](std::int64_t i, auto part) { store_part(y + i, load_part(y + i, part) + load_part(x + i, part), part); });
+}
+
+template <class From, class To>
+void swap(const From* x, To* y, std::int64_t num_p, std::int64_t num_r, std::int64_t num_columns, std::int64_t begin,
+          std::int64_t end, bool accumulate) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const From* from = x + (row % num_p * num_r + row / num_p) * num_columns;
+    To* to = y + row * num_columns;
+    if (accumulate) {
+      add(from, to, num_columns);
+    } else {
+      copy(from, to, num_columns);
+    }
+  }
+}
+
+template <class From, class To>
+constexpr ElementRows<From, To> element_rows = {copy<From, To>, add<From, To>, swap<From, To>};
+
+}  // namespace
+
+extern const ElementRowsF32F32 element_rows_f32_f32;
+extern const ElementRowsF32Bf16 element_rows_f32_bf16;
+extern const ElementRowsBf16F32 element_rows_bf16_f32;
+extern const ElementRowsBf16Bf16 element_rows_bf16_bf16;
+const ElementRowsF32F32 element_rows_f32_f32 = element_rows<float, float>;
+const ElementRowsF32Bf16 element_rows_f32_bf16 = element_rows<float, bf16>;
+const ElementRowsBf16F32 element_rows_bf16_f32 = element_rows<bf16, float>;
+const ElementRowsBf16Bf16 element_rows_bf16_bf16 = element_rows<bf16, bf16>;
+
+}  // namespace artel::cpu::ARTEL_ISA
