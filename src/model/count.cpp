@@ -1,0 +1,261 @@
+#include "model/count.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "util/error.h"
+#include "util/text.h"
+
+// d hidden_size, N num_experts, K num_experts_per_tok, D moe_intermediate_size, S routing neurons per expert,
+// r and w rank and width of AoE, L layers.
+
+namespace artel {
+namespace {
+
+constexpr std::int64_t kFlopsPerMultiplyAdd = 6;
+constexpr double kMatchTolerance = 0.02;
+
+/// Parameters of one layer's feed-forward part, in units that a token multiplies once; FLOPs follow from them.
+struct FeedForward {
+  std::int64_t dense = 0;         // on every rank
+  std::int64_t expert = 0;        // spread by expert parallelism
+  std::int64_t routing_used = 0;  // per token
+  std::int64_t experts_used = 0;
+  std::int64_t shared_used = 0;
+};
+
+std::int64_t resolved(std::int64_t value, const char* key) {
+  if (value < 1) fail("count", concat(key, " required a resolved size, found auto; resolve the config first"));
+  return value;
+}
+
+FeedForward count_uoe(const ModelConfig& m) {
+  const std::int64_t d = m.hidden_size;
+  const std::int64_t neurons = resolved(m.routing.uoe.routing_neurons, "model.routing.uoe.routing_neurons");
+  const std::int64_t rest = m.moe_intermediate_size - neurons;
+  FeedForward f;
+  f.dense = 3 * d * m.num_experts * neurons;
+  f.expert = 3 * d * m.num_experts * rest;
+  f.routing_used = 2 * d * m.num_experts * neurons;
+  f.shared_used = d * m.num_experts * neurons;
+  f.experts_used = 3 * d * m.num_experts_per_tok * rest;
+  return f;
+}
+
+FeedForward count_aoe(const ModelConfig& m) {
+  const std::int64_t d = m.hidden_size;
+  const std::int64_t rank = resolved(m.routing.aoe.d_low, "model.routing.aoe.d_low");
+  const std::int64_t width = resolved(m.routing.aoe.expert_width, "model.routing.aoe.expert_width");
+  const std::int64_t per_expert = rank * width + 2 * width * d;
+  FeedForward f;
+  // Every token passes the gates of all experts, so they are on every rank, as UoE's routing neurons are.
+  f.dense = m.num_experts * rank * d;
+  f.expert = m.num_experts * per_expert;
+  f.routing_used = m.num_experts * rank * d;
+  f.experts_used = m.num_experts_per_tok * per_expert;
+  return f;
+}
+
+FeedForward count_linear_router(const ModelConfig& m) {
+  const std::int64_t per_expert = 3 * m.hidden_size * m.moe_intermediate_size;
+  FeedForward f;
+  f.dense = m.num_experts * m.hidden_size;
+  f.expert = m.num_experts * per_expert;
+  f.routing_used = f.dense;
+  f.experts_used = m.num_experts_per_tok * per_expert;
+  return f;
+}
+
+FeedForward count_feed_forward(const ModelConfig& m) {
+  FeedForward f;
+  if (m.num_experts == 0) {
+    f.dense = 3 * m.hidden_size * m.intermediate_size;
+    f.experts_used = f.dense;
+    return f;
+  }
+  if (m.routing.type == "uoe") return count_uoe(m);
+  f = m.routing.type == "aoe" ? count_aoe(m) : count_linear_router(m);
+  f.shared_used = 3 * m.hidden_size * m.shared_expert_intermediate_size;
+  f.dense += f.shared_used;
+  return f;
+}
+
+/// Elements per token that the backward pass of one layer's feed-forward part reads again: its normalised input stands
+/// with the layer. Expert rows: gathered input, gate, up and their product; the product of the down matrix is not kept.
+std::int64_t feed_forward_activations(const ModelConfig& m) {
+  const std::int64_t d = m.hidden_size;
+  if (m.num_experts == 0) return 3 * m.intermediate_size;
+  const std::int64_t slots = m.num_experts_per_tok;
+  if (m.routing.type == "uoe") {
+    const std::int64_t neurons = m.num_experts * m.routing.uoe.routing_neurons;
+    return 3 * neurons + slots * (d + 3 * (m.moe_intermediate_size - m.routing.uoe.routing_neurons));
+  }
+  const std::int64_t shared = 3 * m.shared_expert_intermediate_size;
+  if (m.routing.type == "aoe") {
+    const std::int64_t rank = m.routing.aoe.d_low;
+    return shared + m.num_experts * rank + slots * (d + rank + 3 * m.routing.aoe.expert_width);
+  }
+  return shared + slots * (d + 3 * m.moe_intermediate_size);
+}
+
+std::int64_t divided_up(std::int64_t value, std::int64_t parts) {
+  return (value + parts - 1) / parts;
+}
+
+std::int64_t activation_bytes(const Config& config, std::int64_t element) {
+  const ModelConfig& m = config.model;
+  const std::int64_t heads = m.num_attention_heads * m.head_dim;
+  const std::int64_t kv_heads = m.num_key_value_heads * m.head_dim;
+  // Input of both norms, both normalised, q k v, the attention's output; fp32: log-sum-exp per head, probabilities.
+  const std::int64_t attention = 4 * m.hidden_size + 2 * heads + 2 * kv_heads;
+  const std::int64_t fp32 = m.num_attention_heads + 2 * m.num_experts;
+  const std::int64_t layer = element * (attention + feed_forward_activations(m)) + 4 * fp32;
+  const std::int64_t ends = element * 2 * m.hidden_size;  // input of the last norm and of the head
+  const std::int64_t tokens = config.train.micro_batch_size * m.max_position_embeddings;
+  if (config.train.recompute == "block") {
+    return tokens * (m.num_hidden_layers * element * m.hidden_size + layer + ends);
+  }
+  return tokens * (m.num_hidden_layers * layer + ends);
+}
+
+bool uses_bf16(const Config& config, const RankLayout& layout) {
+  return config.train.precision == "bf16" || (config.train.precision == "auto" && layout.bf16);
+}
+
+std::string share(std::int64_t part, std::int64_t whole) {
+  return format_fixed(whole > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(whole) : 0.0, 1) + " %";
+}
+
+/// "1,102,070,784".
+std::string grouped(std::int64_t value) {
+  const std::string digits = concat(value);
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
+}
+
+std::string line(const std::string& label, const std::string& value, const std::string& note) {
+  const std::string after_label(label.size() < 14 ? 14 - label.size() : 1, ' ');
+  const std::string before_value(value.size() < 20 ? 20 - value.size() : 0, ' ');
+  return concat("  ", label, after_label, before_value, value, note.empty() ? "" : "  ", note, "\n");
+}
+
+}  // namespace
+
+ModelCount count_model(const ModelConfig& m) {
+  const std::int64_t d = m.hidden_size;
+  const std::int64_t layers = m.num_hidden_layers;
+  const std::int64_t head_dim = resolved(m.head_dim, "model.head_dim");
+  const std::int64_t heads = m.num_attention_heads * head_dim;
+  const std::int64_t kv_heads = m.num_key_value_heads * head_dim;
+  const std::int64_t projections = 2 * d * heads + 2 * d * kv_heads;
+  const std::int64_t norms = 2 * d + (m.qk_norm ? 2 * head_dim : 0);
+  const FeedForward f = count_feed_forward(m);
+
+  ModelCount count;
+  count.embedding = m.vocab_size * d;
+  const std::int64_t outside = count.embedding * (m.tie_word_embeddings ? 1 : 2) + d;
+  const std::int64_t around = projections + norms;
+  count.expert = layers * f.expert;
+  count.total = outside + layers * (around + f.dense + f.expert);
+  count.active = outside + layers * (around + f.routing_used + f.experts_used + f.shared_used);
+
+  // Scores and their product with the values: two multiply-adds per head element and visible token, (T + 1) / 2 tokens.
+  const std::int64_t scores = heads * (m.max_position_embeddings + 1);
+  FlopCount& flops = count.flops_per_token;
+  flops.attention = kFlopsPerMultiplyAdd * layers * (projections + scores);
+  flops.experts = kFlopsPerMultiplyAdd * layers * f.experts_used;
+  flops.routing = kFlopsPerMultiplyAdd * layers * f.routing_used;
+  flops.shared = kFlopsPerMultiplyAdd * layers * f.shared_used;
+  flops.head = kFlopsPerMultiplyAdd * count.embedding;
+  flops.total = flops.attention + flops.experts + flops.routing + flops.shared + flops.head;
+  return count;
+}
+
+MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& layout) {
+  const ModelCount count = count_model(config.model);
+  const std::int64_t expert_ranks = config.parallel.expert;
+  const std::int64_t world = std::max(layout.world, expert_ranks);
+  const bool bf16 = uses_bf16(config, layout);
+  const std::int64_t element = bf16 ? 2 : 4;
+  const std::int64_t per_expert = config.model.num_experts > 0 ? count.expert / config.model.num_experts : 0;
+  const std::int64_t experts_here = per_expert * divided_up(config.model.num_experts, expert_ranks);
+  const std::int64_t dense = count.total - count.expert;
+  const bool sharded = config.parallel.zero_stage == 1;
+  const std::int64_t dense_state = divided_up(dense, sharded ? world : 1);
+  const std::int64_t expert_state =
+      divided_up(experts_here, sharded ? std::max<std::int64_t>(world / expert_ranks, 1) : 1);
+
+  MemoryEstimate memory;
+  memory.parameters = element * (dense + experts_here);
+  memory.gradients = 4 * (dense + experts_here);
+  memory.optimizer = (bf16 ? 12 : 8) * (dense_state + expert_state);
+  memory.activations = activation_bytes(config, element);
+  return memory;
+}
+
+std::vector<std::string> describe_warnings(const ModelConfig& model) {
+  if (model.num_experts == 0 || model.routing.type != "uoe") return {};
+  ModelConfig matched = model;
+  matched.routing.type = "softmax";
+  const auto ours = static_cast<double>(count_model(model).flops_per_token.total);
+  const auto theirs = static_cast<double>(count_model(matched).flops_per_token.total);
+  const double excess = ours / theirs - 1.0;
+  if (std::fabs(excess) <= kMatchTolerance) return {};
+  const std::int64_t fits = model.routing.uoe.routing_neurons * (model.num_experts - model.num_experts_per_tok);
+  return {concat("UoE takes ", format_fixed(100.0 * std::fabs(excess), 1), " % ", excess > 0 ? "more" : "fewer",
+                 " FLOPs per token than the softmax MoE with shared_expert_intermediate_size ",
+                 model.shared_expert_intermediate_size, "; ", model.routing.uoe.routing_neurons,
+                 " routing neurons match shared_expert_intermediate_size ", fits)};
+}
+
+Json describe_json(const Config& config, const RankLayout& layout) {
+  const ModelCount count = count_model(config.model);
+  const FlopCount& flops = count.flops_per_token;
+  const MemoryEstimate memory = memory_bytes_per_rank(config, layout);
+  Json out;
+  out["name"] = config.run.name;
+  out["parameters"] = {{"total", count.total}, {"active", count.active}, {"embedding", count.embedding}};
+  out["flops_per_token"] = {{"total", flops.total},     {"attention", flops.attention}, {"experts", flops.experts},
+                            {"routing", flops.routing}, {"shared", flops.shared},       {"head", flops.head}};
+  out["memory_bytes_per_rank"] = {{"parameters", memory.parameters},
+                                  {"gradients", memory.gradients},
+                                  {"optimizer", memory.optimizer},
+                                  {"activations", memory.activations}};
+  out["warnings"] = describe_warnings(config.model);
+  return out;
+}
+
+std::string describe_text(const Config& config, const RankLayout& layout) {
+  const ModelCount count = count_model(config.model);
+  const FlopCount& flops = count.flops_per_token;
+  const MemoryEstimate memory = memory_bytes_per_rank(config, layout);
+  const bool dense = config.model.num_experts == 0;
+  std::string out = concat(config.run.name, " (", dense ? "dense" : config.model.routing.type, ")\n");
+  out += "parameters\n";
+  out += line("total", grouped(count.total), "");
+  out += line("active", grouped(count.active), share(count.active, count.total));
+  out += line("embedding", grouped(count.embedding), share(count.embedding, count.total));
+  out += "FLOPs per token, forward and backward\n";
+  out += line("total", grouped(flops.total), "");
+  const std::pair<const char*, std::int64_t> parts[] = {{"attention", flops.attention},
+                                                        {"experts", flops.experts},
+                                                        {"routing", flops.routing},
+                                                        {"shared", flops.shared},
+                                                        {"head", flops.head}};
+  for (const auto& [label, part] : parts) out += line(label, grouped(part), share(part, flops.total));
+  out += concat("memory per rank, about (", uses_bf16(config, layout) ? "bf16" : "fp32", ", ",
+                std::max(layout.world, config.parallel.expert), " ranks)\n");
+  const std::pair<const char*, std::int64_t> bytes[] = {{"parameters", memory.parameters},
+                                                        {"gradients", memory.gradients},
+                                                        {"optimizer", memory.optimizer},
+                                                        {"activations", memory.activations}};
+  for (const auto& [label, part] : bytes) out += line(label, format_bytes(static_cast<double>(part)), "");
+  for (const std::string& warning : describe_warnings(config.model)) out += concat("warning: ", warning, "\n");
+  return out;
+}
+
+}  // namespace artel

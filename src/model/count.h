@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/schema.h"
+#include "util/json.h"
+
+namespace artel {
+
+/// Floating-point operations of training on one token: 6 per multiply-add of the matrix products (2 forward, 4
+/// backward), without recompute. Attention is causal, so a token sees (max_position_embeddings + 1) / 2 tokens on
+/// average; the embedding look-up counts 0. Exact integers.
+struct FlopCount {
+  std::int64_t attention = 0;  ///< projections and scores
+  std::int64_t experts = 0;    ///< routed experts, or the dense SwiGLU; of UoE K experts without their routing neurons
+  std::int64_t routing = 0;    ///< router; AoE: gates of rank r of all experts; UoE: gate and up of all routing neurons
+  std::int64_t shared = 0;     ///< real shared expert; UoE: down products of all routing neurons
+  std::int64_t head = 0;       ///< logits
+  std::int64_t total = 0;
+};
+
+struct ModelCount {
+  std::int64_t total = 0;      ///< parameters
+  std::int64_t active = 0;     ///< parameters that one token uses, embedding and head included
+  std::int64_t embedding = 0;  ///< parameters of model.embed_tokens.weight; a tied head has none of its own
+  std::int64_t expert =
+      0;  ///< parameters that expert parallelism spreads; the other `total - expert` are on every rank
+  FlopCount flops_per_token;
+};
+
+/// Counts a resolved model (config/resolve.h). Throws Error when a size that the routing method needs is still `auto`,
+/// or for a routing type that is not softmax, uoe or aoe, unless it is a router with a matrix [N, d]
+/// (`linear_routers`).
+ModelCount count_model(const ModelConfig& model);
+
+/// How a run would be laid out; a config alone does not say.
+struct RankLayout {
+  std::int64_t world = 1;  ///< ranks
+  bool bf16 = false;       ///< what train.precision: auto resolves to on the machine
+};
+
+/// Bytes on the fullest rank. An estimate of what lives through a step, without the allocator's rounding, the buffers
+/// of kernels and communication, and the chunk of logits.
+///  - parameters: 2 (bf16) or 4 bytes each, dense ones whole, experts 1 / parallel.expert of them
+///  - gradients: 4 bytes for each of those
+///  - optimizer: 8 bytes of moments and, in bf16, 4 of master weight; with zero_stage 1 dense parameters are divided by
+///    the ranks and experts by the ranks that hold the same ones
+///  - activations: for every token of a micro-batch what the backward pass reads again, in every layer; with
+///    recompute: block the input of every layer plus one whole layer. Tokens are spread evenly over experts.
+struct MemoryEstimate {
+  std::int64_t parameters = 0;
+  std::int64_t gradients = 0;
+  std::int64_t optimizer = 0;
+  std::int64_t activations = 0;
+};
+MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& layout = {});
+
+/// What a reader should know before trusting a comparison: UoE whose FLOPs per token miss those of the softmax MoE with
+/// a shared expert of shared_expert_intermediate_size by over 2 %, with the width that fits.
+std::vector<std::string> describe_warnings(const ModelConfig& model);
+
+/// {"name", "parameters", "flops_per_token", "memory_bytes_per_rank", "warnings"} of `artel describe --json`.
+Json describe_json(const Config& config, const RankLayout& layout = {});
+
+/// The same as a table for a terminal, ending in a line end.
+std::string describe_text(const Config& config, const RankLayout& layout = {});
+
+}  // namespace artel
