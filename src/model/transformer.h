@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "model/moe_layer.h"
+
+// Shapes: T tokens (whole sequences, one after another) · d hidden_size · V vocab_size.
+
+namespace artel {
+
+/// What one forward pass is for.
+struct PassInfo {
+  std::int64_t num_sequences = 0;
+  std::int64_t step = 0;             ///< optimizer step, 1 for the first
+  std::int64_t tokens_per_step = 0;  ///< over all ranks and micro-batches; the loss gradient is divided by it
+  bool training = false;
+  bool recompute_blocks = false;
+};
+
+/// The decoder of docs/architecture.md: pre-norm, causal attention with rotary positions, dense or MoE feed-forward.
+class Transformer {
+ public:
+  /// Declares every parameter. Errors: settings that a layer refuses.
+  Transformer(const ModelConfig& config, Communicator& world, const RouterFactory& factory = make_router);
+  Transformer(const Transformer&) = delete;
+  Transformer& operator=(const Transformer&) = delete;
+
+  /// Allocates parameters of this type, tables and router state.
+  void allocate(Context& context, DType dtype);
+  void initialise(Context& context, std::int64_t seed);
+
+  /// Sum of the cross-entropy of every token, f64 [1]; ids and targets [T] i32.
+  Variable loss(Context& context, const Tensor& ids, const Tensor& targets, const PassInfo& info);
+  /// Logits [T, V] f32 of ids [T] i32.
+  Tensor logits(Context& context, const Tensor& ids, std::int64_t num_sequences);
+
+  const ModelConfig& config() const { return config_; }
+  ParameterStore& parameters() { return store_; }
+  /// One entry per layer; empty for dense models.
+  std::vector<LayerStatistics> take_statistics(Context& context);
+  void after_step(Context& context, const std::vector<StepStatistics>& statistics);
+  std::vector<RouterState> router_state() const;
+
+ private:
+  struct Block {
+    RmsNorm input_norm;
+    Attention attention;
+    RmsNorm post_attention_norm;
+    std::unique_ptr<MoeLayer> moe;
+    std::unique_ptr<Mlp> mlp;
+  };
+
+  void add_block(std::int64_t layer, Communicator& world, const RouterFactory& factory);
+  /// Final hidden states [T, d], normalised.
+  Variable hidden_states(Context& context, const Tensor& ids, const PassInfo& info);
+  /// (h, delta) -> (h', delta') with h' the residual stream before the feed-forward's output delta' is added.
+  std::vector<Variable> run_block(Context& context, const Block& block, const std::vector<Variable>& stream,
+                                  const Tensor& ids, const PassInfo& info) const;
+  const Variable& head_weight() const;
+
+  ModelConfig config_;
+  ParameterStore store_;
+  Parameter& embedding_;
+  std::deque<Block> blocks_;
+  std::unique_ptr<RmsNorm> final_norm_;
+  std::unique_ptr<Linear> head_;
+  Tensor cos_sin_;
+};
+
+}  // namespace artel
