@@ -62,8 +62,6 @@ Parameter& ParameterStore::declare(Parameter parameter) {
                   [&](const Parameter& p) { return p.name == parameter.name; })) {
     fail("parameter", "required a new name, found " + parameter.name + " declared already");
   }
-  parameter.arena_offset = num_elements_;
-  num_elements_ += (numel + alignment_elements - 1) / alignment_elements * alignment_elements;
   return parameters_.emplace_back(std::move(parameter));
 }
 
@@ -71,7 +69,19 @@ Tensor ParameterStore::view_of(const Parameter& parameter, const Tensor& arena) 
   return arena.rows(parameter.arena_offset, parameter.arena_offset + parameter.numel()).view(parameter.shape);
 }
 
+void ParameterStore::lay_out() {
+  num_elements_ = 0;
+  for (const ParameterKind kind : {ParameterKind::dense, ParameterKind::expert}) {
+    for (Parameter& parameter : parameters_) {
+      if (parameter.kind != kind) continue;
+      parameter.arena_offset = num_elements_;
+      num_elements_ += (parameter.numel() + alignment_elements - 1) / alignment_elements * alignment_elements;
+    }
+  }
+}
+
 void ParameterStore::allocate(Context& context, DType dtype) {
+  lay_out();
   values_ = context.empty({num_elements_}, dtype);
   masters_ = dtype == DType::f32 ? values_ : context.empty({num_elements_}, DType::f32);
   gradients_ = context.empty({num_elements_}, DType::f32);

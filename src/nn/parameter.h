@@ -44,7 +44,8 @@ struct Parameter {
 };
 
 /// All parameters of a model and the flat arenas that hold them: values in the activation type, fp32 gradients, and
-/// fp32 masters when the values are bf16. Named tensors are views. Declare first, allocate once.
+/// fp32 masters when the values are bf16. Named tensors are views; dense parameters come first, then experts'. Declare
+/// first, allocate once.
 class ParameterStore {
  public:
   ParameterStore() = default;
@@ -74,6 +75,8 @@ class ParameterStore {
   static Tensor view_of(const Parameter& parameter, const Tensor& arena);
 
  private:
+  void lay_out();
+
   std::deque<Parameter> parameters_;
   std::int64_t num_elements_ = 0;
   Tensor values_;
