@@ -110,7 +110,10 @@ TEST_CASE("Each bad token file is one line that names file and position") {
                  "required 1030 bytes (3 uint16 ids by its header), found 1029: "
                  "the file is cut off at byte 1029"));
   CHECK(contains(text(gpt2 + "x", "auto", 100), "found 1031: the file has bytes that do not belong from byte 1030"));
-  CHECK(contains(text(gpt2.substr(0, 600), "auto", 100), "the file is cut off at byte 600"));
+  CHECK(contains(
+      text(gpt2.substr(0, 600), "auto", 100),
+      "required a header of 1024 bytes (magic 20240520 at byte 0), found 600 bytes: the file is cut off at byte 600"));
+  CHECK(contains(text(gpt2.substr(0, 6), "auto", 100), "the file is cut off at byte 6"));
   CHECK(contains(text(gpt2, "uint8", 100), "dtype required auto or uint16"));
   CHECK(contains(text(llmc_file(20240520, 2, 1, "ab"), "auto", 100),
                  "required version 1 at byte 4 of the header, found 2"));
