@@ -1,5 +1,4 @@
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <type_traits>
 
@@ -69,25 +68,7 @@ void fill_with(ThreadPool& pool, const Tensor& x, T value) {
              [=](std::int64_t begin, std::int64_t end, int) { std::fill(data + begin, data + end, value); });
 }
 
-void copy_bytes(ThreadPool& pool, const void* from, void* to, std::size_t num_bytes) {
-  for_chunks(pool, static_cast<std::int64_t>(num_bytes), elements_per_task * 4,
-             [=](std::int64_t begin, std::int64_t end, int) {
-               std::memcpy(static_cast<char*>(to) + begin, static_cast<const char*>(from) + begin,
-                           static_cast<std::size_t>(end - begin));
-             });
-}
-
 }  // namespace
-
-void CpuBackend::upload(const void* host, Out y) {
-  check_contiguous("upload", "y", y);
-  copy_bytes(pool_, host, y.raw(), y.nbytes());
-}
-
-void CpuBackend::download(In x, void* host) {
-  check_contiguous("download", "x", x);
-  copy_bytes(pool_, x.raw(), host, x.nbytes());
-}
 
 void CpuBackend::fill(Out x, float value) {
   check_contiguous("fill", "x", x);
