@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "core/thread_pool.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/tile_product.h"
+
+namespace artel::cpu {
+
+/// What products run on: the pool, the library, and the scratch of the backend.
+struct Machine {
+  ThreadPool& pool;
+  const Gemm& gemm;
+  Isa isa;
+  std::function<float*(int worker, int slot, std::int64_t num_floats)> scratch;
+
+  WorkerScratch of(int worker) const {
+    return [this, worker](int slot, std::int64_t num_floats) { return scratch(worker, slot, num_floats); };
+  }
+};
+
+/// Rows of the groups: group g has rows begin(g) .. begin(g + 1)-1. Products that are not grouped have one group.
+struct Groups {
+  const std::int32_t* offsets;
+  std::int64_t num;
+
+  std::int64_t begin(std::int64_t g) const { return offsets[g]; }
+  std::int64_t rows(std::int64_t g) const { return offsets[g + 1] - offsets[g]; }
+  std::int64_t total_rows() const { return offsets[num] - offsets[0]; }
+};
+
+/// y [rows, n] = or += x [rows, k] · w[group] for the rows of every group.
+struct RowProduct {
+  Matrix x;
+  Matrix w;  ///< [groups · n, k] under transpose_w, else [groups · k, n]
+  Matrix y;
+  Transpose transpose_w;
+  std::int64_t k;
+  std::int64_t n;
+  Groups groups;
+  bool accumulate;
+};
+
+/// dw[group] [out, in] f32 = or += dy [rows, out]^T · x [rows, in] over the rows of every group.
+struct WeightProduct {
+  Matrix x;
+  Matrix dy;
+  float* dw;  ///< [groups, out, in]
+  std::int64_t in;
+  std::int64_t out;
+  Groups groups;
+  bool accumulate;
+};
+
+/// Tasks are cut by the shapes and the sizes of the groups alone: the bits do not depend on the number of threads.
+void multiply_rows(const Machine& machine, const RowProduct& product);
+void multiply_weights(const Machine& machine, const WeightProduct& product);
+
+}  // namespace artel::cpu

@@ -1,0 +1,74 @@
+#include "kernels/cpu/tile_product.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/rows/elementwise.h"
+
+namespace artel::cpu {
+namespace {
+
+// Length along k of what is converted at once: with tiles of 256 rows or columns, half a megabyte of f32 an operand.
+constexpr std::int64_t piece = 512;
+
+// The part of op(A) or op(B) that covers `k` .. k + length, ready for a product in f32.
+Matrix piece_in_f32(Isa isa, const Matrix& whole, bool k_is_row, std::int64_t k, std::int64_t length,
+                    std::int64_t breadth, int slot, const WorkerScratch& scratch) {
+  const Matrix part = k_is_row ? whole.at(k, 0) : whole.at(0, k);
+  if (part.dtype == DType::f32) return part;
+  const std::int64_t rows = k_is_row ? length : breadth;
+  const std::int64_t columns = k_is_row ? breadth : length;
+  Matrix converted(scratch(slot, rows * columns), columns);
+  load_block(isa, part, rows, columns, converted.f32(), columns);
+  return converted;
+}
+
+}  // namespace
+
+void load_block(Isa isa, const Matrix& from, std::int64_t rows, std::int64_t columns, float* to, std::int64_t ld_to) {
+  if (from.dtype == DType::f32) {
+    const auto copy = element_rows_f32_f32(isa).copy;
+    for (std::int64_t r = 0; r < rows; ++r) copy(from.f32() + r * from.ld, to + r * ld_to, columns);
+  } else {
+    const auto copy = element_rows_bf16_f32(isa).copy;
+    const auto* x = static_cast<const bf16*>(from.data);
+    for (std::int64_t r = 0; r < rows; ++r) copy(x + r * from.ld, to + r * ld_to, columns);
+  }
+}
+
+void store_block(Isa isa, const float* from, std::int64_t ld_from, std::int64_t rows, std::int64_t columns,
+                 const Matrix& to, bool accumulate) {
+  if (to.dtype == DType::f32) {
+    const auto& table = element_rows_f32_f32(isa);
+    const auto store = accumulate ? table.add : table.copy;
+    for (std::int64_t r = 0; r < rows; ++r) store(from + r * ld_from, to.f32() + r * to.ld, columns);
+  } else {
+    const auto& table = element_rows_f32_bf16(isa);
+    const auto store = accumulate ? table.add : table.copy;
+    auto* y = static_cast<bf16*>(to.data);
+    for (std::int64_t r = 0; r < rows; ++r) store(from + r * ld_from, y + r * to.ld, columns);
+  }
+}
+
+void multiply_tile(const Gemm& gemm, Isa isa, const GemmTile& tile, const Matrix& a, const Matrix& b, const Matrix& c,
+                   const WorkerScratch& scratch) {
+  const bool in_place = c.dtype == DType::f32;
+  const Matrix sum = in_place ? c : Matrix(scratch(2, tile.m * tile.n), tile.n);
+  const bool converts = a.dtype != DType::f32 || b.dtype != DType::f32;
+  GemmTile part = tile;
+  part.ldc = sum.ld;
+  part.accumulate = in_place && tile.accumulate;
+  std::int64_t k = 0;
+  do {  // once at least: without k the product is 0
+    part.k = converts ? std::min(piece, tile.k - k) : tile.k;
+    const Matrix a_part = piece_in_f32(isa, a, tile.transpose_a == Transpose::yes, k, part.k, tile.m, 0, scratch);
+    const Matrix b_part = piece_in_f32(isa, b, tile.transpose_b == Transpose::no, k, part.k, tile.n, 1, scratch);
+    part.lda = a_part.ld;
+    part.ldb = b_part.ld;
+    gemm.multiply(part, a_part.f32(), b_part.f32(), sum.f32());
+    part.accumulate = true;
+    k += part.k;
+  } while (k < tile.k);
+  if (!in_place) store_block(isa, sum.f32(), sum.ld, tile.m, tile.n, c, tile.accumulate);
+}
+
+}  // namespace artel::cpu
