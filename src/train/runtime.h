@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/communicator.h"
+#include "config/schema.h"
+#include "core/context.h"
+#include "kernels/backend.h"
+#include "util/log.h"
+
+namespace artel {
+
+/// Everything that a job holds of the machine: device memory, threads, kernels, communicators. Built once by a command
+/// and passed down by reference; nothing below it is global.
+class Runtime {
+ public:
+  /// Resolves device, precision and threads. Errors: a device that this build or machine does not have.
+  Runtime(const TrainConfig& config, Log& log);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  Context& context() { return *context_; }
+  Communicator& world() { return *world_; }
+  /// The activation type of the run.
+  DType dtype() const { return dtype_; }
+  const char* precision() const { return dtype_ == DType::bf16 ? "bf16" : "fp32"; }
+  const char* device() const { return "cpu"; }
+  int num_threads() const { return pool_->num_threads(); }
+
+ private:
+  std::unique_ptr<HostAllocator> allocator_;
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Communicator> world_;
+  std::unique_ptr<Context> context_;
+  DType dtype_ = DType::f32;
+};
+
+/// Cores that this process may run on.
+int available_cores();
+
+}  // namespace artel

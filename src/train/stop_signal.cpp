@@ -1,0 +1,45 @@
+#include "train/stop_signal.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace artel {
+namespace {
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+}  // namespace
+
+StopSignal::StopSignal() {
+  const sigset_t set = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  thread_ = std::thread([this] { wait_for_signals(); });
+}
+
+StopSignal::~StopSignal() {
+  ending_.store(true);
+  thread_.join();
+  const sigset_t set = stop_signals();
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void StopSignal::wait_for_signals() {
+  const sigset_t set = stop_signals();
+  const timespec interval{0, 100'000'000};
+  while (!ending_.load()) {
+    if (sigtimedwait(&set, nullptr, &interval) < 0) continue;
+    if (requested_.exchange(true)) _exit(130);
+    static constexpr char notice[] = "\nstopping after this step; once more to stop at once\n";
+    (void)!write(STDERR_FILENO, notice, sizeof notice - 1);
+  }
+}
+
+}  // namespace artel
