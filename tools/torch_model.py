@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model_config import ModelConfig
 from torch_moe import MOE_LAYERS, MoeLayer, SwiGLU, compute_dtype, full
 
 
