@@ -13,8 +13,8 @@ namespace artel {
 void append_pieces(Context& context, const ParameterStore& store, const Tensor& arena, const std::string& prefix,
                    std::vector<TensorPiece>& pieces);
 
-/// Fills an arena from a checkpoint, converting f32 and bf16 into each other. Errors: a tensor that is missing or has another
-/// shape, naming it.
+/// Fills an arena from a checkpoint, converting f32 and bf16 into each other. Errors: a tensor that is missing or has
+/// another shape, naming it.
 void read_pieces(Context& context, const ParameterStore& store, const Checkpoint& checkpoint, const std::string& prefix,
                  const Tensor& arena);
 
@@ -28,8 +28,8 @@ class BackgroundWriter {
 
   /// Waits for the write before, then starts this one.
   void start(Snapshot snapshot);
-  /// Waits for the write under way. Returns the error of the last write, empty if it succeeded or none was started; each
-  /// error is returned once.
+  /// Waits for the write under way. Returns the error of the last write, empty if it succeeded or none was started;
+  /// each error is returned once.
   std::string wait();
   /// The same without waiting: empty while a write is under way.
   std::string poll_error();

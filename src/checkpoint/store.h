@@ -19,10 +19,10 @@ namespace artel {
 
 /// A rectangle of a global tensor in host memory, as one rank holds it.
 struct TensorPiece {
-  std::string name;    ///< global
-  Shape shape;         ///< of the global tensor
+  std::string name;  ///< global
+  Shape shape;       ///< of the global tensor
   DType dtype = DType::f32;
-  Shape begin;         ///< rectangle [begin, end)
+  Shape begin;  ///< rectangle [begin, end)
   Shape end;
   std::vector<std::uint8_t> bytes;  ///< row-major, little-endian
 };
@@ -31,16 +31,18 @@ struct TensorPiece {
 struct Snapshot {
   std::int64_t step = 0;
   std::int64_t tokens = 0;
-  Json config;         ///< resolved
-  Json data;           ///< cursor of the data order
-  Json world;          ///< {"size": …, "expert": …}
-  Json trainer;        ///< seconds, attempt, versions: what a resumed run carries on
+  Json config;   ///< resolved
+  Json data;     ///< cursor of the data order
+  Json world;    ///< {"size": …, "expert": …}
+  Json trainer;  ///< seconds, attempt, versions: what a resumed run carries on
   std::vector<TensorPiece> pieces;
 };
 
-/// Writes a snapshot under `directory` (…/checkpoints), commits it, replaces `latest`, and removes the oldest checkpoints
-/// beyond `keep` (0: keeps all). Returns the path. A failure at any call leaves older checkpoints as they were.
-std::string save_checkpoint(FileLayer& files, const std::string& directory, const Snapshot& snapshot, std::int64_t keep);
+/// Writes a snapshot under `directory` (…/checkpoints), commits it, replaces `latest`, and removes the oldest
+/// checkpoints beyond `keep` (0: keeps all). Returns the path. A failure at any call leaves older checkpoints as they
+/// were.
+std::string save_checkpoint(FileLayer& files, const std::string& directory, const Snapshot& snapshot,
+                            std::int64_t keep);
 
 /// Paths of the committed checkpoints under `directory`, newest first. Temporary leftovers are not among them.
 std::vector<std::string> list_checkpoints(FileLayer& files, const std::string& directory);
@@ -78,8 +80,8 @@ class Checkpoint {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Opens the newest checkpoint that verifies whole; reports every damaged one through `report` (a line each) and goes on to
-/// the one before. None left: an empty pointer.
+/// Opens the newest checkpoint that verifies whole; reports every damaged one through `report` (a line each) and goes
+/// on to the one before. None left: an empty pointer.
 std::unique_ptr<Checkpoint> open_newest(FileLayer& files, const std::string& directory,
                                         const std::function<void(const std::string&)>& report);
 

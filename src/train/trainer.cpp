@@ -6,7 +6,6 @@
 #include "optim/schedule.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
-#include "train/train_step.h"
 #include "util/error.h"
 #include "util/text.h"
 

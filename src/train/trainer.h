@@ -11,6 +11,7 @@
 #include "train/metrics.h"
 #include "train/runtime.h"
 #include "train/stop_signal.h"
+#include "train/train_step.h"
 
 namespace artel {
 
