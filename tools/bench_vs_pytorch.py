@@ -76,6 +76,10 @@ def summary(rows, memory):
 
 def benchmark(arguments):
     config = load_config(arguments.config)
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"warning: the load average is {load:.1f}; PyTorch's threads suffer most from other programs, so the ratio "
+              "will flatter Artel", file=sys.stderr)
     precision = arguments.precision or str(config["train"]["precision"])
     if precision == "auto":
         precision = "bf16" if native_bf16() else "fp32"
@@ -95,7 +99,8 @@ def benchmark(arguments):
         if not arguments.peer_only:
             rows["artel"].append(run_artel(arguments))
         rows["pytorch"].append(run_peer(measurement, environment))
-    result = {"config": arguments.config, "precision": precision, "threads": threads, "torch": rows["pytorch"][0]["torch"],
+    result = {"config": arguments.config, "precision": precision, "threads": threads,
+              "load_average_before": load, "torch": rows["pytorch"][0]["torch"],
               "settings": {**chosen, "allocator": allocator}, "tuning": best.get("trials"),
               "pytorch": {**summary(rows["pytorch"], "peak_memory_bytes"),
                           "minor_faults_per_step": rows["pytorch"][-1]["minor_faults_per_step"]}}
