@@ -133,7 +133,7 @@ void Loader::apply(const ConfigNode& node, const std::string& key) {
 void Loader::apply_section(const ConfigNode& node, const std::string& key) {
   if (node.kind == ConfigNode::Kind::null) return;  // all keys of the block are commented out
   if (node.kind != ConfigNode::Kind::map) {
-    fail_config(node.where, concat("'", key, "' required a mapping of keys (", join(names_in(key), ", "), "), found ",
+    fail_config(node.where, concat("'", key, "' required a mapping of keys such as ", names_in(key).front(), ", found ",
                                    found_text(node)));
   }
   sources_.keys[key] = node.where;
@@ -254,8 +254,8 @@ std::vector<std::string> Loader::names_in(const std::string& section) const {
   const auto add = [&](const std::string& key) {
     if (parent_of(key) == section) names.push_back(last_part(key));
   };
-  for (const Section& other : config_sections()) add(other.key);
   for (const Field& field : fields_) add(field.key);
+  for (const Section& block : config_sections()) add(block.key);
   return names;
 }
 

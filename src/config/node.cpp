@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string_view>
 
@@ -52,7 +53,8 @@ class Converter {
       for (const auto& item : node) out.children.push_back(convert(item, line_of(item, line), depth + 1));
     } else if (node.IsMap()) {
       out.kind = ConfigNode::Kind::map;
-      for (const auto& member : node) add_member(out, member.first, member.second, line, depth);
+      std::map<std::string, std::string> places;  // of the keys met so far
+      for (const auto& member : node) add_member(out, places, member.first, member.second, line, depth);
     }
     return out;
   }
@@ -63,20 +65,26 @@ class Converter {
     return line >= 0 && static_cast<size_t>(line) < lines_.size() ? lines_[static_cast<size_t>(line)] : "";
   }
 
+  /// The last line up to `line` that holds more than spaces: an error at the end of a file belongs to its last text.
+  int last_line_with_text(int line) const {
+    while (line > 0 && line_text(line).find_first_not_of(" \t\r") == std::string_view::npos) --line;
+    return line;
+  }
+
  private:
   static int line_of(const YAML::Node& node, int otherwise) {
     return node.IsNull() || node.Mark().line < 0 ? otherwise : node.Mark().line;
   }
 
-  void add_member(ConfigNode& out, const YAML::Node& key, const YAML::Node& value, int map_line, int depth) {
+  void add_member(ConfigNode& out, std::map<std::string, std::string>& places, const YAML::Node& key,
+                  const YAML::Node& value, int map_line, int depth) {
     const int line = line_of(key, map_line);
     if (!key.IsScalar() || key.Scalar().empty()) fail_at(line, "required a key before ':', found none");
     const std::string& name = key.Scalar();
     if (name == "<<") fail_at(line, "merge keys '<<' are not supported; use 'extends: other.yaml'");
-    for (size_t i = 0; i < out.children.size(); ++i) {
-      if (out.children[i].key != name) continue;
-      fail_at(line, concat("key '", name, "' is given twice, the first time at ", out.children[i].where,
-                           "; remove one of them"));
+    if (const auto [first, is_new] = places.emplace(name, where(line)); !is_new) {
+      fail_at(line,
+              concat("key '", name, "' is given twice, the first time at ", first->second, "; remove one of them"));
     }
     ConfigNode member = convert(value, line, depth + 1);
     member.key = name;
@@ -141,7 +149,7 @@ std::vector<YAML::Node> load_documents(const std::string& text, const Converter&
   try {
     return YAML::LoadAll(text);
   } catch (const YAML::Exception& error) {
-    const int line = error.mark.line;
+    const int line = converter.last_line_with_text(error.mark.line);
     if (tab_in_indentation(converter.line_text(line))) {
       converter.fail_at(line, "required spaces before the key, found a tab; YAML indents with spaces only");
     }
