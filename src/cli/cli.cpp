@@ -1,0 +1,62 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "util/error.h"
+#include "util/text.h"
+
+namespace artel {
+namespace {
+
+std::string version_text() {
+  return concat("artel ", ARTEL_VERSION, "\n", "device cpu: yes, kernels for ", cpu::isa_name(cpu::detect_isa()),
+                " on this processor\n", "device cuda: not in this build\n", "MPI: not in this build\n");
+}
+
+std::string joined(int argc, const char* const* argv) {
+  std::vector<std::string> words(argv, argv + argc);
+  return join(words, " ");
+}
+
+// The first line only: CLI11 adds a hint at --help on a second one.
+int report(const std::string& text) {
+  std::fprintf(stderr, "artel: %s\n", text.substr(0, text.find('\n')).c_str());
+  return 1;
+}
+
+}  // namespace
+
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    fail("output", "required to write to standard output, found it closed or full");
+  }
+}
+
+int run_cli(int argc, const char* const* argv) {
+  CLI::App app(
+      "Trains Mixture-of-Experts language models and compares ways of routing: Union-of-Experts and its baselines.",
+      "artel");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", version_text());
+  add_train_command(app, joined(argc, argv));
+  add_eval_command(app);
+  add_compare_command(app);
+  add_describe_command(app);
+  add_checkpoint_command(app);
+  add_bench_command(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return report(concat(error.what(), "; see artel --help"));
+  } catch (const Error& error) {
+    return report(error.what());
+  } catch (const std::exception& error) {
+    return report(concat("unexpected failure: ", error.what()));
+  }
+  return 0;
+}
+
+}  // namespace artel

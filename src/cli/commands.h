@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace artel {
+
+/// Parses the command line and runs one command. Returns the exit code: 0, or 1 after one line on standard error that
+/// says what was wrong.
+int run_cli(int argc, const char* const* argv);
+
+// Each adds its subcommand, with help text, to the program.
+void add_train_command(CLI::App& app, std::string command_line);
+void add_eval_command(CLI::App& app);
+void add_compare_command(CLI::App& app);
+void add_describe_command(CLI::App& app);
+void add_checkpoint_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
+
+/// Prints to standard output, which belongs to results.
+void print(const std::string& text);
+
+}  // namespace artel

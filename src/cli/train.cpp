@@ -1,0 +1,60 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/commands.h"
+#include "config/yaml.h"
+#include "train/trainer.h"
+#include "util/files.h"
+#include "util/text.h"
+
+namespace artel {
+namespace {
+
+struct TrainArguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  TrainOptions options;
+};
+
+void train(const TrainArguments& arguments) {
+  const Config config = load_config(arguments.config, arguments.overrides);
+  const StopSignal stop;  // before any other thread
+  PosixFileLayer files;
+  const std::string run_directory = join_path(config.run.directory, config.run.name);
+  files.make_directory(run_directory);
+  Log log(join_path(run_directory, "log.txt"));
+  Runtime runtime(config.train, log);
+  Trainer trainer(config, runtime, files, log, arguments.options);
+  log.info(concat("training ", config.run.name, " on ", runtime.device(), ", ", runtime.precision(), ", ",
+                  runtime.num_threads(), " threads, to step ", config.train.steps, " in ", run_directory));
+  if (trainer.run(&stop)) {
+    log.info(concat("finished: ", run_directory));
+  } else {
+    log.info(concat("stopped after step ", trainer.step(), "; to go on: ", arguments.options.resume_command));
+  }
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, std::string command_line) {
+  auto arguments = std::make_shared<TrainArguments>();
+  arguments->options.resume_command = std::move(command_line);
+  CLI::App* command = app.add_subcommand("train", "Train a model; goes on from its newest checkpoint if there is one");
+  command->add_option("-c,--config", arguments->config, "YAML file (docs/config.md)")->required();
+  command->add_option("--set", arguments->overrides, "Override a key: --set optimizer.lr=3e-4 (may be given again)")
+      ->allow_extra_args(false);
+  command
+      ->add_option(
+          "--resume", arguments->options.resume,
+          "auto: from the newest checkpoint that verifies, else from the start; never: only into an unused run "
+          "directory; or the path of a checkpoint or run directory")
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--allow-change", arguments->options.allow_changes,
+          "A key of optimizer, schedule or data that may differ from the checkpoint's config (may be given again)")
+      ->allow_extra_args(false);
+  command->callback([arguments] { train(*arguments); });
+}
+
+}  // namespace artel
