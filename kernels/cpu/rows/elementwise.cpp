@@ -10,6 +10,11 @@ void copy(const From* x, To* y, std::int64_t n) {
   for_vectors(n, [=](std::int64_t i, auto part) { store_part(y + i, load_part(x + i, part), part); });
 }
 
+template <class T>
+void copy(const T* x, T* y, std::int64_t n) {
+  __builtin_memcpy(y, x, (unsigned long)n * sizeof(T));
+}
+
 template <class From, class To>
 void add(const From* x, To* y, std::int64_t n) {
   for_vectors(
@@ -31,7 +36,8 @@ void swap(const From* x, To* y, std::int64_t num_p, std::int64_t num_r, std::int
 }
 
 template <class From, class To>
-constexpr ElementRows<From, To> element_rows = {copy<From, To>, add<From, To>, swap<From, To>};
+constexpr ElementRows<From, To> element_rows = {[](const From* x, To* y, std::int64_t n) { copy(x, y, n); },
+                                                add<From, To>, swap<From, To>};
 
 }  // namespace
 
