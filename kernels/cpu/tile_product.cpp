@@ -24,7 +24,7 @@ Matrix piece_in_f32(Isa isa, const Matrix& whole, bool k_is_row, std::int64_t k,
   if (!needs_copy(whole, k_is_row)) return part;
   const std::int64_t rows = k_is_row ? length : breadth;
   const std::int64_t columns = k_is_row ? breadth : length;
-  const std::int64_t ld = (columns + 31) / 32 * 32 + 16;  // an odd multiple of a cache line
+  const std::int64_t ld = padded_ld(columns);
   const Matrix copied(scratch(slot, rows * ld), ld);
   load_block(isa, part, rows, columns, copied.f32(), ld);
   return copied;

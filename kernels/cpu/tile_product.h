@@ -36,6 +36,12 @@ void load_block(Isa isa, const Matrix& from, std::int64_t rows, std::int64_t col
 void store_block(Isa isa, const float* from, std::int64_t ld_from, std::int64_t rows, std::int64_t columns,
                  const Matrix& to, bool accumulate);
 
+/// Elements between rows of a copy in scratch: an odd multiple of a cache line, so that a column spreads over the
+/// cache.
+constexpr std::int64_t padded_ld(std::int64_t columns) {
+  return (columns + 31) / 32 * 32 + 16;
+}
+
 /// scratch(slot, num_floats) of the worker that asks.
 using WorkerScratch = std::function<float*(int, std::int64_t)>;
 /// Slots of WorkerScratch that multiply_tile uses: the two operands and the result in f32.

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/isa.h"
+
+namespace artel::cpu {
+
+/// A block of scores [rows, num_keys], rows `ld` elements apart, as it comes from the product of queries and keys. Row
+/// r sees the first first_visible + r keys of the block, all of them at most, one at least. ld leaves room for num_keys
+/// rounded up to a multiple of 16, beyond which nothing is written.
+struct ScoreBlock {
+  float* scores;
+  std::int64_t ld;
+  std::int64_t rows;
+  std::int64_t num_keys;
+  std::int64_t first_visible;
+  float scale;
+};
+
+/// Rows of out, dy and y lie `ld` elements apart.
+struct AttentionRows {
+  /// Softmax over blocks of keys that come one after the other: scores = exp(scale·scores - max), 0 where not visible,
+  /// with max [rows] the largest so far; sum [rows] += their sum; what was summed before, sum and out [rows, head_dim],
+  /// is brought to the new max. Before the first block max is -infinity, sum and out are 0.
+  void (*softmax)(const ScoreBlock& block, float* max, float* sum, float* out, std::int64_t ld, std::int64_t head_dim);
+  /// out /= sum; lse [rows] = max + log(sum).
+  void (*finish)(std::int64_t rows, const float* max, const float* sum, float* out, std::int64_t ld,
+                 std::int64_t head_dim, float* lse);
+  /// delta [rows] = <dy, y>, both [rows, head_dim].
+  void (*delta)(std::int64_t rows, const float* dy, const float* y, std::int64_t ld, std::int64_t head_dim,
+                float* delta);
+  /// scores = p = exp(scale·scores - lse), 0 where not visible; dprobs = p·(dprobs - delta)·scale. dprobs has the
+  /// layout of the scores.
+  void (*gradient)(const ScoreBlock& block, const float* lse, const float* delta, float* dprobs);
+};
+
+ARTEL_DECLARE_ROWS(AttentionRows, attention_rows)
+
+}  // namespace artel::cpu
