@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t alignment_bytes = 64;
 constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+constexpr std::size_t impossible_bytes = std::size_t{1} << 62;
 
 void* system_allocate(std::size_t bytes) {
   // Large blocks live long and are walked from end to end: 2 MiB pages save most of their TLB misses.
@@ -24,6 +25,12 @@ void* system_allocate(std::size_t bytes) {
   if (large && data != nullptr) madvise(data, bytes, MADV_HUGEPAGE);  // a hint: failure changes nothing
 #endif
   return data;
+}
+
+[[noreturn]] void out_of_memory(std::size_t bytes, std::int64_t active_bytes) {
+  fail("allocator", "required " + std::to_string(bytes) + " bytes of host memory, found none left with " +
+                        std::to_string(active_bytes) +
+                        " bytes in use; use a smaller train.micro_batch_size or train.recompute: block");
 }
 
 }  // namespace
@@ -39,8 +46,9 @@ std::size_t HostAllocator::rounded_size(std::size_t bytes) {
 }
 
 void* HostAllocator::allocate(std::size_t bytes) {
-  const std::size_t size = rounded_size(bytes);
   const std::lock_guard lock(mutex_);
+  if (bytes >= impossible_bytes) out_of_memory(bytes, stats_.active_bytes);  // rounding up could wrap round
+  const std::size_t size = rounded_size(bytes);
   void* data = nullptr;
   auto found = free_blocks_.find(size);
   if (found != free_blocks_.end() && !found->second.empty()) {
@@ -53,11 +61,7 @@ void* HostAllocator::allocate(std::size_t bytes) {
       release_cache_locked();
       data = system_allocate(size);
     }
-    if (data == nullptr) {
-      fail("allocator", "required " + std::to_string(bytes) + " bytes of host memory, found none left with " +
-                            std::to_string(stats_.active_bytes) +
-                            " bytes in use; use a smaller train.micro_batch_size or train.recompute: block");
-    }
+    if (data == nullptr) out_of_memory(bytes, stats_.active_bytes);
     ++stats_.num_system_allocations;
   }
   stats_.active_bytes += static_cast<std::int64_t>(size);

@@ -18,25 +18,26 @@ std::uint64_t hash_name(std::uint64_t seed, std::string_view name) {
 
 }  // namespace
 
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+  auto& c = counter;
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t product0 = std::uint64_t{0xD2511F53U} * c[0];
+    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57U} * c[2];
+    c = {static_cast<std::uint32_t>(product1 >> 32) ^ c[1] ^ key[0], static_cast<std::uint32_t>(product1),
+         static_cast<std::uint32_t>(product0 >> 32) ^ c[3] ^ key[1], static_cast<std::uint32_t>(product0)};
+    key[0] += 0x9E3779B9U;
+    key[1] += 0xBB67AE85U;
+  }
+  return c;
+}
+
 Rng::Rng(std::uint64_t seed, std::string_view name) {
   const std::uint64_t hash = hash_name(seed, name);
   key_ = {static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(hash >> 32)};
 }
 
 std::array<std::uint32_t, 4> Rng::block(std::uint64_t counter) const {
-  std::array<std::uint32_t, 4> c = {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0,
-                                    0};
-  std::uint32_t key0 = key_[0];
-  std::uint32_t key1 = key_[1];
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = std::uint64_t{0xD2511F53U} * c[0];
-    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57U} * c[2];
-    c = {static_cast<std::uint32_t>(product1 >> 32) ^ c[1] ^ key0, static_cast<std::uint32_t>(product1),
-         static_cast<std::uint32_t>(product0 >> 32) ^ c[3] ^ key1, static_cast<std::uint32_t>(product0)};
-    key0 += 0x9E3779B9U;
-    key1 += 0xBB67AE85U;
-  }
-  return c;
+  return philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0}, key_);
 }
 
 std::array<double, 4> Rng::normals(std::uint64_t counter) const {

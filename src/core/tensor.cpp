@@ -14,6 +14,10 @@ Storage::~Storage() {
 }
 
 Tensor Tensor::empty(Allocator& allocator, const Shape& shape, DType dtype) {
+  // In double, which cannot wrap round; sizes near the limit are out of memory anyhow.
+  double bytes = static_cast<double>(dtype_size(dtype));
+  for (int i = 0; i < shape.rank(); ++i) bytes *= static_cast<double>(shape[i]);
+  if (bytes >= 0x1p62) fail("tensor", "required less than 2^62 bytes, found the shape " + shape.to_string());
   Tensor tensor;
   tensor.shape_ = shape;
   tensor.dtype_ = dtype;
@@ -23,6 +27,7 @@ Tensor Tensor::empty(Allocator& allocator, const Shape& shape, DType dtype) {
 }
 
 Tensor Tensor::view(const Shape& shape) const {
+  if (!defined()) fail("tensor.view", "required a defined tensor");
   if (!is_contiguous() || shape.numel() != numel()) {
     fail("tensor.view", "required a contiguous tensor of " + std::to_string(shape.numel()) + " elements for " +
                             shape.to_string() + ", found " + shape_.to_string() +

@@ -1,5 +1,8 @@
 #include "core/thread_pool.h"
 
+#include <string>
+#include <system_error>
+
 #include "util/error.h"
 
 namespace artel {
@@ -14,24 +17,61 @@ inline void relax() {
 #endif
 }
 
+/// Holds a pool for one parallel_for.
+class Claim {
+ public:
+  explicit Claim(std::atomic<bool>& busy) : busy_(busy) {
+    if (busy_.exchange(true, std::memory_order_acquire)) {
+      fail("thread_pool", "required one parallel_for at a time, found one inside a task or on another thread");
+    }
+  }
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+  ~Claim() { busy_.store(false, std::memory_order_release); }
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads, std::function<void()> on_start) {
   if (num_threads < 1) fail("thread_pool", "required at least 1 thread, found " + std::to_string(num_threads));
   if (on_start) on_start();
-  for (int worker = 1; worker < num_threads; ++worker) {
-    threads_.emplace_back([this, worker, on_start] {
-      if (on_start) on_start();
-      work(worker);
-    });
+  try {
+    for (int worker = 1; worker < num_threads; ++worker) {
+      threads_.emplace_back([this, worker, on_start] {
+        try {
+          if (on_start) on_start();
+        } catch (...) {
+          keep_error();
+        }
+        work(worker);
+      });
+    }
+  } catch (const std::system_error& error) {
+    const int num_started = static_cast<int>(threads_.size()) + 1;
+    stop();
+    fail("thread_pool", "required " + std::to_string(num_threads) + " threads, found that the system allows " +
+                            std::to_string(num_started) + " (" + error.what() + ")");
   }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   stop_.store(true);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void ThreadPool::keep_error() {
+  const std::lock_guard lock(error_mutex_);
+  if (!error_) error_ = std::current_exception();
 }
 
 void ThreadPool::run_tasks(int worker) {
@@ -40,11 +80,10 @@ void ThreadPool::run_tasks(int worker) {
     if (index >= num_tasks_) return;
     try {
       (*task_)(index, worker);
+      if (worker == 0 && poll_) poll_();
     } catch (...) {
-      const std::lock_guard lock(error_mutex_);
-      if (!error_) error_ = std::current_exception();
+      keep_error();  // the others still use the task: nothing may leave parallel_for before they are done
     }
-    if (worker == 0 && poll_) poll_();
   }
 }
 
@@ -60,13 +99,18 @@ void ThreadPool::work(int worker) {
   }
 }
 
+void ThreadPool::run_alone(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task) {
+  for (std::int64_t index = 0; index < num_tasks; ++index) {
+    task(index, 0);
+    if (poll_) poll_();
+  }
+}
+
 void ThreadPool::parallel_for(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task) {
   if (num_tasks <= 0) return;
+  const Claim claim(busy_);
   if (threads_.empty() || num_tasks == 1) {
-    for (std::int64_t index = 0; index < num_tasks; ++index) {
-      task(index, 0);
-      if (poll_) poll_();
-    }
+    run_alone(num_tasks, task);
     return;
   }
   task_ = &task;

@@ -15,7 +15,8 @@ namespace artel {
 /// results are the same for any number of threads.
 class ThreadPool {
  public:
-  /// `on_start` runs once on every worker, the caller included (thread-local settings of libraries).
+  /// `on_start` runs once on every worker before its first task, the caller included (thread-local settings of
+  /// libraries). Errors: fewer than 1 thread; threads that the system refuses.
   explicit ThreadPool(int num_threads, std::function<void()> on_start = {});
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -24,7 +25,8 @@ class ThreadPool {
   int num_threads() const { return static_cast<int>(threads_.size()) + 1; }
 
   /// Runs task(index, worker) for index 0..num_tasks-1, worker 0..num_threads()-1; returns when all are done. The first
-  /// exception of a task is rethrown here. Not reentrant: a task must not call parallel_for of the same pool.
+  /// exception of a task, of the poll, or of on_start on another thread is rethrown here. Errors: called while another
+  /// parallel_for of this pool runs, by one of its tasks or another thread.
   void parallel_for(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task);
 
   /// Called by worker 0 between its tasks; lets communication progress during long kernels.
@@ -33,6 +35,9 @@ class ThreadPool {
  private:
   void work(int worker);
   void run_tasks(int worker);
+  void run_alone(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task);
+  void keep_error();
+  void stop();
 
   std::vector<std::thread> threads_;
   std::function<void()> poll_;
@@ -42,6 +47,7 @@ class ThreadPool {
   std::atomic<std::uint32_t> generation_{0};
   std::atomic<int> num_running_{0};
   std::atomic<bool> stop_{false};
+  std::atomic<bool> busy_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;
 };
