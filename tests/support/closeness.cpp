@@ -81,6 +81,10 @@ void expect_equal(const std::string& name, const Tensor& actual, const std::vect
   expect_close(name, values_of(actual), expected, Tolerance{});
 }
 
+void expect_contains(const std::string& text, const std::string& part) {
+  report(part, text.find(part) == std::string::npos ? '"' + text + "\" does not contain \"" + part + '"' : "");
+}
+
 std::vector<double> numeric_gradient(const std::function<double(const std::vector<double>&)>& loss,
                                      const std::vector<double>& x, double step) {
   std::vector<double> gradient;

@@ -36,6 +36,9 @@ void expect_close(const std::string& name, const Tensor& actual, const std::vect
 /// Every element the same number, bit for bit up to the sign of zero.
 void expect_equal(const std::string& name, const Tensor& actual, const std::vector<double>& expected);
 
+/// Fails, showing the text, unless it contains the part.
+void expect_contains(const std::string& text, const std::string& part);
+
 /// d loss / d x by central differences with this step.
 std::vector<double> numeric_gradient(const std::function<double(const std::vector<double>&)>& loss,
                                      const std::vector<double>& x, double step = 1.0e-5);

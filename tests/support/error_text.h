@@ -18,6 +18,13 @@ std::string error_text(Action&& action) {
   return "(no error)";
 }
 
+/// The text of an error without what was found: "[op] required name …" up to the comma.
+template <typename Action>
+std::string requirement_of(Action&& action) {
+  const std::string text = error_text(action);
+  return text.substr(0, text.find(", found"));
+}
+
 inline bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }

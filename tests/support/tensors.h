@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -9,6 +11,13 @@
 #include "core/tensor.h"
 
 namespace artel {
+
+/// The types of activations.
+constexpr std::array<DType, 2> act_types{DType::f32, DType::bf16};
+
+inline std::size_t usize(std::int64_t x) {
+  return static_cast<std::size_t>(x);
+}
 
 /// `count` normal numbers that depend on `name` alone, rounded to `dtype`: what a reference reads is what the kernel
 /// reads.

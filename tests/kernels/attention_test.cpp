@@ -1,0 +1,140 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "support/catch.h"
+#include "support/closeness.h"
+#include "support/error_text.h"
+#include "support/reference/attention.h"
+#include "support/tensors.h"
+#include "support/test_device.h"
+
+namespace artel {
+namespace {
+
+using reference::Vector;
+
+struct Case {
+  AttentionShape shape;  ///< sequences, their length, query heads, key/value heads, head_dim
+  double stddev = 1.0;   ///< of queries, keys and values
+};
+const std::vector<Case> cases{
+    {{0, 4, 2, 1, 8}},   {{1, 1, 1, 1, 2}},   {{3, 1, 2, 2, 6}},    {{2, 5, 4, 2, 8}},    {{1, 33, 2, 1, 18}},
+    {{1, 64, 1, 1, 32}}, {{1, 65, 3, 3, 20}}, {{2, 130, 4, 1, 16}}, {{1, 300, 4, 2, 64}}, {{1, 40, 2, 1, 16}, 6.0},
+};
+
+void check(TestDevice& device, const Case& c, DType act) {
+  const AttentionShape& s = c.shape;
+  const std::int64_t num_tokens = s.num_tokens();
+  const Shape qkv_shape{num_tokens, s.num_qkv_heads(), s.head_dim}, y_shape{num_tokens, s.num_heads, s.head_dim};
+  const Shape lse_shape{s.num_sequences, s.num_heads, s.sequence_length};
+  const Vector qkv_values = random_values("qkv", usize(qkv_shape.numel()), c.stddev, act);
+  const Vector dy_values = random_values("dy", usize(y_shape.numel()), 1.0, act);
+  GuardedTensors tensors(device.allocator);
+  const Tensor qkv = tensors.input("qkv", qkv_shape, act, qkv_values);
+  const Tensor y = tensors.output("y", y_shape, act);
+  const Tensor lse = tensors.output("lse", lse_shape, DType::f32);
+  device.backend.attention(qkv, s, y, lse);
+  const auto expected = reference::attention(qkv_values, s);
+  // The rounding of a score, a sum over head_dim, becomes a factor of its probability.
+  const double score = std::max(1.0, largest(expected.lse));
+  const std::size_t length = usize(s.head_dim + s.sequence_length);
+  expect_close("lse", lse, expected.lse, length, score);
+  expect_close("y", y, expected.y, length, largest(expected.y) * score);
+
+  // The backward kernel gets the output as stored, and so does the reference.
+  const Vector stored_y = rounded(expected.y, act);
+  const Tensor y_in = tensors.input("y", y_shape, act, stored_y);
+  const Tensor lse_in = tensors.input("lse", lse_shape, DType::f32, expected.lse);
+  const Tensor dy = tensors.input("dy", y_shape, act, dy_values);
+  const Tensor dqkv = tensors.output("dqkv", qkv_shape, act);
+  device.backend.attention_backward(qkv, y_in, lse_in, dy, s, dqkv);
+  const Vector gradient = reference::attention_backward(qkv_values, stored_y, dy_values, s);
+  expect_close("dqkv", dqkv, gradient, length, largest(gradient) * score);
+  tensors.expect_intact();
+}
+
+TEST_CASE("attention and its gradient agree with the reference") {
+  for_each_isa([](TestDevice& device) {
+    for (const Case& c : cases) {
+      for (const DType act : act_types) {
+        const AttentionShape& s = c.shape;
+        INFO(s.num_sequences << " x " << s.sequence_length << " tokens, heads " << s.num_heads << ", " << s.num_kv_heads
+                             << " of " << s.head_dim << ' ' << dtype_name(act) << " stddev " << c.stddev);
+        check(device, c, act);
+      }
+    }
+  });
+}
+
+TEST_CASE("attention looks only backwards and only within its sequence") {
+  const AttentionShape s{2, 70, 2, 1, 8};
+  const Shape qkv_shape{140, 4, 8};
+  TestDevice device(2);
+  const Vector values = random_values("qkv", usize(qkv_shape.numel()));
+  Vector changed = values;
+  for (std::size_t i = 50 * 32; i < 70 * 32; ++i) changed[i] = -3.0 * changed[i] + 1.0;  // tokens 50 to 69
+  const auto run = [&](const Vector& qkv) {
+    const Tensor y = Tensor::empty(device.allocator, {140, 2, 8}, DType::f32);
+    const Tensor lse = Tensor::empty(device.allocator, {2, 2, 70}, DType::f32);
+    device.backend.attention(tensor_of(device.allocator, qkv_shape, DType::f32, qkv), s, y, lse);
+    return y;
+  };
+  const Tensor before = run(values), after = run(changed);
+  CHECK(bytes_of(before.rows(0, 50)) == bytes_of(after.rows(0, 50)));
+  CHECK(bytes_of(before.rows(70, 140)) == bytes_of(after.rows(70, 140)));
+  CHECK(bytes_of(before.rows(50, 70)) != bytes_of(after.rows(50, 70)));
+}
+
+NamedTensors run_all(TestDevice& device, std::int64_t num_sequences, DType act) {
+  Allocator& allocator = device.allocator;
+  const AttentionShape s{num_sequences, 256, 4, 2, 16};
+  const Shape qkv_shape{s.num_tokens(), s.num_qkv_heads(), s.head_dim};
+  const auto random = [&](const char* name, const Shape& shape) {
+    return tensor_of(allocator, shape, act, random_values(name, usize(shape.numel())));
+  };
+  const Tensor qkv = random("qkv", qkv_shape);
+  const Tensor y = Tensor::empty(allocator, {s.num_tokens(), s.num_heads, s.head_dim}, act);
+  const Tensor lse = Tensor::empty(allocator, {num_sequences, s.num_heads, s.sequence_length}, DType::f32);
+  device.backend.attention(qkv, s, y, lse);
+  const Tensor dqkv = Tensor::empty(allocator, qkv_shape, act);
+  device.backend.attention_backward(qkv, y, lse, random("dy", y.shape()), s, dqkv);
+  return {{"y", y}, {"lse", lse}, {"dqkv", dqkv}};
+}
+
+TEST_CASE("attention gives the same bits for any number of threads") {
+  for (const DType act : act_types) {
+    expect_same_bits_for_any_num_threads([act](TestDevice& device) { return run_all(device, 4, act); });
+  }
+}
+
+TEST_CASE("attention gives the same bits for any number of threads, 16,384 tokens", "[slow]") {
+  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 64, DType::bf16); });
+}
+
+TEST_CASE("attention refuses wrong shapes and types, naming kernel and tensor") {
+  TestDevice device;
+  const auto make = [&](const Shape& shape, DType dtype = DType::f32) {
+    return Tensor::empty(device.allocator, shape, dtype);
+  };
+  const AttentionShape s{2, 3, 2, 1, 8};
+  const Tensor qkv = make({6, 4, 8}), y = make({6, 2, 8}), lse = make({2, 2, 3});
+  const auto forward = [&](In x, const AttentionShape& shape, Out out, Out l) {
+    return requirement_of([&] { device.backend.attention(x, shape, out, l); });
+  };
+  expect_contains(forward(make({6, 3, 8}), s, y, lse), "[attention] required qkv");
+  expect_contains(forward(make({6, 4, 8}, DType::i32), s, y, lse), "[attention] required qkv");
+  expect_contains(forward(qkv, s, make({6, 2, 8}, DType::bf16), lse), "[attention] required y");
+  expect_contains(forward(qkv, s, y, make({2, 3, 2})), "[attention] required lse");
+  expect_contains(forward(make({6, 7, 8}), {2, 3, 3, 2, 8}, make({6, 3, 8}), make({2, 3, 3})), "[attention] required");
+  const auto backward = [&](In out, In l, In dy, Out dqkv) {
+    return requirement_of([&] { device.backend.attention_backward(qkv, out, l, dy, s, dqkv); });
+  };
+  expect_contains(backward(make({5, 2, 8}), lse, y, make({6, 4, 8})), "[attention_backward] required y");
+  expect_contains(backward(y, make({2, 2, 4}), y, make({6, 4, 8})), "[attention_backward] required lse");
+  expect_contains(backward(y, lse, make({6, 2, 7}), make({6, 4, 8})), "[attention_backward] required dy");
+  expect_contains(backward(y, lse, y, make({6, 4, 8}, DType::bf16)), "[attention_backward] required dqkv");
+}
+
+}  // namespace
+}  // namespace artel
