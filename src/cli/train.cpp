@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "config/yaml.h"
+#include "train/stop_signal.h"
 #include "train/trainer.h"
 #include "util/files.h"
 #include "util/text.h"
@@ -27,7 +28,7 @@ void train(const TrainArguments& arguments) {
   Trainer trainer(config, runtime, files, log, arguments.options);
   log.info(concat("training ", config.run.name, " on ", runtime.device(), ", ", runtime.precision(), ", ",
                   runtime.num_threads(), " threads, to step ", config.train.steps, " in ", run_directory));
-  if (trainer.run(&stop)) {
+  if (trainer.run([&stop] { return stop.requested(); })) {
     log.info(concat("finished: ", run_directory));
   } else {
     log.info(concat("stopped after step ", trainer.step(), "; to go on: ", arguments.options.resume_command));

@@ -126,11 +126,11 @@ void Trainer::validate() {
   write_row(row);
 }
 
-bool Trainer::run(const StopSignal* stop) {
+bool Trainer::run(const std::function<bool()>& should_stop) {
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
   Progress progress(step_, config_.train.steps);
   if (step_ == 0 && config_.validation.every > 0) validate();
-  while (step_ < config_.train.steps && !(stop != nullptr && stop->requested())) {
+  while (step_ < config_.train.steps && !(should_stop && should_stop())) {
     const auto start = Clock::now();
     const StepOutcome outcome = train_one_step();
     const double step_seconds = seconds_since(start);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,7 +11,6 @@
 #include "optim/adamw.h"
 #include "train/metrics.h"
 #include "train/runtime.h"
-#include "train/stop_signal.h"
 #include "train/train_step.h"
 
 namespace artel {
@@ -29,8 +29,9 @@ class Trainer {
   Trainer(const Config& config, Runtime& runtime, FileLayer& files, Log& log, const TrainOptions& options);
   ~Trainer();
 
-  /// Trains to train.steps or until `stop` asks to end. Returns true when the last step was reached.
-  bool run(const StopSignal* stop);
+  /// Trains to train.steps, or until `should_stop`, asked between steps, says so; then saves and returns. True when the
+  /// last step was reached.
+  bool run(const std::function<bool()>& should_stop = {});
 
   Transformer& model() { return model_; }
   std::int64_t step() const { return step_; }
