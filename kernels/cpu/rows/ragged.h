@@ -5,15 +5,14 @@
 // as they lie inside the block, and written if what they spill over is written later. Blocks are worked on in ascending
 // order, and of a row's vectors the ragged one comes first.
 
+#include "kernels/cpu/rows/integers.h"
 #include "kernels/cpu/rows/simd.h"
 
 namespace artel::cpu::ARTEL_ISA {
 
 /// Lanes 0..n-1 set, the others clear.
 inline vint first_lanes(std::int64_t n) {
-  vint lanes;
-  for (int i = 0; i < width; ++i) lanes[i] = i;
-  return lanes < (std::int32_t)n;
+  return lane_numbers() < (std::int32_t)n;
 }
 
 /// Lanes from n on hold anything; `end` is the end of the memory that may be read.
