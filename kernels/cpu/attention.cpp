@@ -261,7 +261,7 @@ void CpuBackend::attention_backward(In qkv, In y, In lse, In dy, const Attention
   };
   // With few key/value heads and long sequences: keys and values tile by tile, then queries tile by tile, at the price
   // of computing the scores twice.
-  constexpr std::int64_t enough_tasks = 32;
+  constexpr std::int64_t enough_tasks = 16;
   if (num_tiles <= 1 || num_kv_rows >= enough_tasks) {
     const auto task = [&](std::int64_t row, int worker) {
       HeadWorker(on, shape, row / shape.num_kv_heads, worker)

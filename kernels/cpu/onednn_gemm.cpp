@@ -47,9 +47,8 @@ dnnl::memory memory_at(const Desc& desc, const dnnl::engine& engine, const void*
 // limit on instruction sets (ONEDNN_MAX_CPU_ISA) counts as the processor's.
 bool isa_multiplies_bf16() {
 #if defined(__x86_64__)
-  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  const auto found = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  return dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::all || (found & wanted) == wanted;
+  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);  // a set of bits, as are those above it
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
 #else
   return true;
 #endif

@@ -27,6 +27,14 @@ struct Blocks {
   std::int64_t num;
 };
 
+// Whether any group has rows enough for a native product.
+bool has_whole_tile(const Groups& groups) {
+  for (std::int64_t g = 0; g < groups.num; ++g) {
+    if (groups.rows(g) >= native_rows) return true;
+  }
+  return false;
+}
+
 // ---- rows times weights: linear, linear_backward_data
 // -------------------------------------------------------------------------------------------------------------------
 
@@ -53,6 +61,7 @@ class NativeRows {
   NativeRows(const Machine& machine, const RowProduct& p, const Blocks& columns)
       : machine_(machine), p_(p), columns_(columns) {
     if (!machine.gemm.has_native_bf16() || p.x.dtype != DType::bf16 || p.w.dtype != DType::bf16) return;
+    if (!has_whole_tile(p.groups)) return;
     for (const std::int64_t last : {0, 1}) {
       const std::int64_t width = columns.length(last == 1 ? columns.num - 1 : 0);
       const Bf16Shape shape = {.tile = tile_of(p, native_rows, width), .c_type = p.y.dtype, .pack_b = true};
@@ -198,6 +207,7 @@ class WeightTasks {
   }
   void prepare_native() {
     if (!machine_.gemm.has_native_bf16() || p_.x.dtype != DType::bf16 || p_.dy.dtype != DType::bf16) return;
+    if (!has_whole_tile(p_.groups)) return;
     for (const std::int64_t out : {std::int64_t{0}, blocks_out_.num - 1}) {
       for (const std::int64_t in : {std::int64_t{0}, blocks_in_.num - 1}) {
         native_[native_index(out, in)] = machine_.gemm.prepare({.tile = shape(out, in, native_rows, true)});
