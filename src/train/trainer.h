@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/parameters.h"
+#include "checkpoint/background_writer.h"
+#include "checkpoint/background_writer.h"
+#include "checkpoint/store.h"
 #include "data/loader.h"
 #include "model/transformer.h"
 #include "optim/adamw.h"
