@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Sets up, builds and tests Artel. The last line sums up; the line before it names what did not run.
+#   scripts/test.sh          everything that one build can show, slow cases included
+#   scripts/test.sh --full   also sanitizer builds, a clang build, formatting and clang-tidy
+#   scripts/test.sh --only PART   one part of it: release | isa | format | tidy | asan | tsan | clang
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+full=false
+only=""
+while (($#)); do
+  case "$1" in
+    --full) full=true ;;
+    --only) only="${2:?--only needs a part}"; shift ;;
+    *) echo "test: unknown argument '$1'; see the top of scripts/test.sh" >&2; exit 1 ;;
+  esac
+  shift
+done
+
+passed=0
+failed=0
+not_run=("CUDA kernels (no CUDA backend in this tree)" "MPI (no MPI transport in this tree)")
+logs="build/test-logs"
+mkdir -p "$logs"
+
+wanted() {  # part: is it asked for?
+  [[ -n "$only" ]] && { [[ "$only" == "$1" ]]; return; }
+  case "$1" in release | isa | format) return 0 ;; *) $full ;; esac
+}
+
+count() {  # name, log, exit code: adds the test cases of a Catch2 run
+  local cases good
+  if grep -q 'All tests passed' "$2"; then
+    cases=$(grep -oE 'in [0-9]+ test case' "$2" | tail -1 | grep -oE '[0-9]+')
+    good=$cases
+  else
+    cases=$(grep -E '^test cases:' "$2" | tail -1 | grep -oE '[0-9]+' | head -1)
+    good=$(grep -E '^test cases:' "$2" | tail -1 | grep -oE '[0-9]+ passed' | grep -oE '[0-9]+')
+  fi
+  cases=${cases:-0}
+  good=${good:-0}
+  # A run that executed nothing, or crashed before its summary, is a failure.
+  if ((cases == 0)) || { (($3 != 0)) && ((cases == good)); }; then
+    failed=$((failed + 1))
+    [[ $cases -eq 0 ]] && echo "FAILED: $1 executed no test case or crashed; see $2" || echo "FAILED: $1 exited with $3; see $2"
+  fi
+  passed=$((passed + good))
+  if ((cases > good)); then
+    failed=$((failed + cases - good))
+    echo "FAILED: $1: $((cases - good)) of $cases; see $2"
+    grep -E 'FAILED|error:|ERROR' "$2" | head -20
+  fi
+}
+
+check() {  # name, command…: one test that is a command
+  local name=$1 log
+  log="$logs/${1// /-}.log"
+  shift
+  if "$@" >"$log" 2>&1; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "FAILED: $name; see $log"
+    tail -20 "$log"
+  fi
+}
+
+build() {  # preset, extra cmake arguments…
+  local preset=$1 log="$logs/build-$1.log"
+  shift
+  echo "building $preset"
+  if ! { cmake --preset "$preset" "$@" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
+    grep -E 'error|Error|FAILED' "$log" | head -30
+    echo "FAILED: the $preset build; see $log"
+    failed=$((failed + 1))
+    return 1
+  fi
+}
+
+run_tests() {  # build directory, label, catch arguments…
+  local directory=$1 label=$2 executable name log started
+  shift 2
+  for executable in "$directory"/tests/test_*; do
+    [[ -x "$executable" && -f "$executable" ]] || continue
+    name=$(basename "$executable")
+    log="$logs/$label-$name.log"
+    started=$SECONDS
+    "$executable" "$@" >"$log" 2>&1
+    count "$label $name" "$log" $?
+    echo "  $label $name: $((SECONDS - started)) s"
+  done
+}
+
+scripts/setup.sh || exit 1
+$full || [[ "$only" =~ ^(format|tidy|asan|tsan|clang)$ ]] && { scripts/setup.sh --dev || exit 1; }
+
+if wanted release || wanted isa; then build release || true; fi
+if wanted release; then
+  run_tests build/release release
+  check "includes" python3 tools/check_includes.py
+fi
+if wanted isa; then
+  # oneDNN's own limit; where the processor has no more than that anyway the run repeats the release one.
+  for isa in AVX2 AVX512_CORE; do
+    for suite in kernels model; do
+      log="$logs/isa-$isa-$suite.log"
+      ONEDNN_MAX_CPU_ISA=$isa DNNL_MAX_CPU_ISA=$isa "build/release/tests/test_$suite" '~[slow]' >"$log" 2>&1
+      count "oneDNN limited to $isa: $suite" "$log" $?
+    done
+  done
+  grep -qw avx512f /proc/cpuinfo || not_run+=("oneDNN paths above AVX2 (this processor has none)")
+  grep -qw avx512_bf16 /proc/cpuinfo || not_run+=("native bf16 products (this processor has none)")
+fi
+if wanted format; then
+  if command -v clang-format >/dev/null; then
+    check "clang-format" bash -c 'git ls-files "*.h" "*.cpp" "*.cu" "*.cuh" | xargs clang-format --dry-run -Werror'
+  else
+    not_run+=("clang-format (not installed; scripts/setup.sh --dev)")
+  fi
+fi
+if wanted tidy; then
+  build release || true
+  check "clang-tidy" bash -c 'git ls-files "src/*.cpp" "kernels/*.cpp" | grep -v "^kernels/cpu/rows/" | xargs -P2 -n4 clang-tidy -p build/release --quiet --warnings-as-errors="*"'
+fi
+for sanitizer in asan tsan; do
+  wanted $sanitizer && build $sanitizer && run_tests build/$sanitizer $sanitizer '~[slow]'
+done
+if wanted clang; then
+  build clang && run_tests build/clang clang '~[slow]'
+fi
+
+if [[ -z "$only" ]] && ! $full; then not_run+=("sanitizer builds, clang build, clang-tidy (scripts/test.sh --full)"); fi
+printf 'not run: %s\n' "$(IFS=';'; echo "${not_run[*]}" | sed 's/;/; /g')"
+if ((passed == 0)); then failed=$((failed + 1)); fi
+echo "$passed passed, $failed failed, ${#not_run[@]} skipped"
+((failed == 0))
