@@ -1,6 +1,6 @@
 #include "kernels/cpu/rows/attention.h"
 
-#include "kernels/cpu/rows/ragged.h"
+#include "kernels/cpu/rows/integers.h"
 #include "kernels/cpu/rows/simd.h"
 
 namespace artel::cpu::ARTEL_ISA {
@@ -9,6 +9,10 @@ namespace {
 std::int64_t num_visible(const ScoreBlock& block, std::int64_t row) {
   const std::int64_t num = block.first_visible + row;
   return num < block.num_keys ? num : block.num_keys;
+}
+
+vint first_lanes(std::int64_t n) {
+  return lane_numbers() < (std::int32_t)n;
 }
 
 void set_zero(float* x, std::int64_t begin, std::int64_t end) {
