@@ -94,7 +94,7 @@ void CpuBackend::route_top_k(In scores, In selection_bias, const TopKOptions& op
   const float* const bias = selection_bias.defined() ? selection_bias.data<float>() : nullptr;
   const cpu::RoutingRows& rows = cpu::routing_rows(isa_);
   for_chunks(pool_, scores.size(0), rows_per_task(num_experts), [&](std::int64_t begin, std::int64_t end, int worker) {
-    auto* const keys = reinterpret_cast<std::int32_t*>(scratch(worker, 0, cpu::padded_experts(num_experts)));
+    auto* const keys = reinterpret_cast<std::int32_t*>(scratch(worker, 0, cpu::whole_vectors_of_any(num_experts)));
     rows.choose(pscores, bias, num_experts, options, keys, result, begin, end);
   });
 }

@@ -20,9 +20,9 @@ cpu::TopKGradient check_top_k_gradient(const char* op, std::int64_t num_tokens, 
 
 namespace cpu {
 
-/// Numbers of scratch for a row of N experts in whole vectors of any instruction set.
-constexpr std::int64_t padded_experts(std::int64_t num_experts) {
-  return (num_experts + 15) / 16 * 16;
+/// n rounded up to whole vectors of every instruction set, for scratch.
+constexpr std::int64_t whole_vectors_of_any(std::int64_t n) {
+  return (n + 15) / 16 * 16;
 }
 
 }  // namespace cpu

@@ -10,15 +10,33 @@
 
 namespace artel::cpu::ARTEL_ISA {
 
-/// Lanes 0..n-1 set, the others clear.
-inline vint first_lanes(std::int64_t n) {
-  return lane_numbers() < (std::int32_t)n;
+/// body(i, part) for a row of n elements, vector by vector, the ragged one first; `part` (of type auto) goes to the
+/// functions below.
+template <class Body>
+inline void for_ragged_vectors(std::int64_t n, Body body) {
+  const std::int64_t whole = n / width * width;
+  if (whole < n) body(whole, n - whole);
+  for (std::int64_t i = 0; i < whole; i += width) body(i, Whole{});
 }
 
-/// Lanes from n on hold anything; `end` is the end of the memory that may be read.
+// At the end of a block, element by element; out of line, for it is rare and long.
+template <class T>
+__attribute__((noinline)) vfloat load_last(const T* p, std::int64_t n) {
+  return load_tail(p, n);
+}
+template <class T>
+__attribute__((noinline)) void store_last(T* p, vfloat v, std::int64_t n) {
+  store_tail(p, v, n);
+}
+
+/// Lanes beyond the row hold anything; `end` is the end of the memory that may be read.
 template <class T>
 inline vfloat load_ragged(const T* p, std::int64_t n, const T* end) {
-  return end - p >= width ? load(p) : load_tail(p, n);
+  return end - p >= width ? load(p) : load_last(p, n);
+}
+template <class T>
+inline vfloat load_ragged(const T* p, Whole, const T*) {
+  return load(p);
 }
 
 /// May write all lanes where `end`, the end of the memory that may be written, allows it.
@@ -27,8 +45,20 @@ inline void store_ragged(T* p, vfloat v, std::int64_t n, const T* end) {
   if (end - p >= width) {
     store(p, v);
   } else {
-    store_tail(p, v, n);
+    store_last(p, v, n);
   }
+}
+template <class T>
+inline void store_ragged(T* p, vfloat v, Whole, const T*) {
+  store(p, v);
+}
+
+/// 0 in the lanes beyond the row.
+inline vfloat cut_ragged(vfloat v, std::int64_t n) {
+  return select(lane_numbers() < (std::int32_t)n, v, vfloat{});
+}
+inline vfloat cut_ragged(vfloat v, Whole) {
+  return v;
 }
 
 }  // namespace artel::cpu::ARTEL_ISA
