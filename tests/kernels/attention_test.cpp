@@ -19,8 +19,9 @@ struct Case {
   double stddev = 1.0;   ///< of queries, keys and values
 };
 const std::vector<Case> cases{
-    {{0, 4, 2, 1, 8}},   {{1, 1, 1, 1, 2}},   {{3, 1, 2, 2, 6}},    {{2, 5, 4, 2, 8}},    {{1, 33, 2, 1, 18}},
-    {{1, 64, 1, 1, 32}}, {{1, 65, 3, 3, 20}}, {{2, 130, 4, 1, 16}}, {{1, 300, 4, 2, 64}}, {{1, 40, 2, 1, 16}, 6.0},
+    {{0, 4, 2, 1, 8}},    {{1, 1, 1, 1, 2}},        {{3, 1, 2, 2, 6}},   {{2, 5, 4, 2, 8}},
+    {{1, 33, 2, 1, 18}},  {{1, 64, 1, 1, 32}},      {{1, 65, 3, 3, 20}}, {{2, 130, 4, 1, 16}},
+    {{1, 300, 4, 2, 64}}, {{1, 40, 2, 1, 16}, 6.0}, {{8, 261, 4, 2, 6}}, {{1, 530, 2, 2, 10}},
 };
 
 void check(TestDevice& device, const Case& c, DType act) {
@@ -86,30 +87,33 @@ TEST_CASE("attention looks only backwards and only within its sequence") {
   CHECK(bytes_of(before.rows(50, 70)) != bytes_of(after.rows(50, 70)));
 }
 
-NamedTensors run_all(TestDevice& device, std::int64_t num_sequences, DType act) {
+NamedTensors run_all(TestDevice& device, const AttentionShape& s, DType act) {
   Allocator& allocator = device.allocator;
-  const AttentionShape s{num_sequences, 256, 4, 2, 16};
   const Shape qkv_shape{s.num_tokens(), s.num_qkv_heads(), s.head_dim};
   const auto random = [&](const char* name, const Shape& shape) {
     return tensor_of(allocator, shape, act, random_values(name, usize(shape.numel())));
   };
   const Tensor qkv = random("qkv", qkv_shape);
   const Tensor y = Tensor::empty(allocator, {s.num_tokens(), s.num_heads, s.head_dim}, act);
-  const Tensor lse = Tensor::empty(allocator, {num_sequences, s.num_heads, s.sequence_length}, DType::f32);
+  const Tensor lse = Tensor::empty(allocator, {s.num_sequences, s.num_heads, s.sequence_length}, DType::f32);
   device.backend.attention(qkv, s, y, lse);
   const Tensor dqkv = Tensor::empty(allocator, qkv_shape, act);
   device.backend.attention_backward(qkv, y, lse, random("dy", y.shape()), s, dqkv);
   return {{"y", y}, {"lse", lse}, {"dqkv", dqkv}};
 }
 
-TEST_CASE("attention gives the same bits for any number of threads") {
+TEST_CASE("attention gives the same bits for any number of threads, many short sequences and a long one") {
   for (const DType act : act_types) {
-    expect_same_bits_for_any_num_threads([act](TestDevice& device) { return run_all(device, 4, act); });
+    for (const AttentionShape& s : {AttentionShape{9, 130, 4, 2, 16}, AttentionShape{1, 1100, 4, 2, 16}}) {
+      expect_same_bits_for_any_num_threads([&](TestDevice& device) { return run_all(device, s, act); });
+    }
   }
 }
 
 TEST_CASE("attention gives the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 64, DType::bf16); });
+  for (const AttentionShape& s : {AttentionShape{64, 256, 4, 2, 16}, AttentionShape{8, 2048, 2, 1, 16}}) {
+    expect_same_bits_for_any_num_threads([&](TestDevice& device) { return run_all(device, s, DType::bf16); });
+  }
 }
 
 TEST_CASE("attention refuses wrong shapes and types, naming kernel and tensor") {

@@ -19,9 +19,11 @@ struct Case {
   std::vector<std::int64_t> group_sizes;
   std::int64_t in, out;
 };
-const std::vector<Case> plain_cases{{{0}, 5, 3},      {{1}, 1, 1},    {{1}, 64, 33},   {{3}, 7, 5},
-                                    {{17}, 33, 65},   {{64}, 64, 64}, {{65}, 130, 40}, {{2}, 300, 257},
-                                    {{200}, 48, 256}, {{1100}, 8, 12}};
+// No rows, single elements, odd sizes, sizes around the width of vectors and of tiles; rows that lie a multiple of 512
+// bytes apart; several blocks of columns and of the reduction; so many rows that weight gradients are summed in parts.
+const std::vector<Case> plain_cases{{{0}, 5, 3},      {{1}, 1, 1},      {{1}, 64, 33},   {{3}, 7, 5},
+                                    {{17}, 33, 65},   {{64}, 64, 64},   {{65}, 130, 40}, {{2}, 300, 257},
+                                    {{200}, 48, 256}, {{40}, 128, 384}, {{33}, 20, 600}, {{4100}, 5, 7}};
 const std::vector<Case> grouped_cases{
     {{0, 0, 0}, 5, 3},     // no rows at all
     {{4}, 6, 5},           // one group
@@ -29,7 +31,8 @@ const std::vector<Case> grouped_cases{
     {{0, 9, 0}, 16, 8},    // all rows to one
     {{65, 1, 130, 64}, 33, 40},
     {{2, 3, 0, 1, 4, 2, 0, 7}, 64, 48},
-    {{0, 700, 600}, 8, 12},
+    {{3, 70, 0, 5}, 128, 300},
+    {{2100, 0, 100, 4100}, 5, 7},
 };
 
 struct Mode {
@@ -248,7 +251,7 @@ TEST_CASE("products refuse wrong shapes and types, naming kernel and tensor") {
                   }),
                   "[grouped_linear_backward_data] required dx");
   expect_contains(requirement_of([&] {
-                    backend.grouped_linear_backward_weight(x, y, groups, make({3, 5, 4}), no);
+                    backend.grouped_linear_backward_weight(x, y, groups, make({2, 5, 4}, DType::bf16), no);
                   }),
                   "[grouped_linear_backward_weight] required dw");
 }
