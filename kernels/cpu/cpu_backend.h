@@ -28,14 +28,19 @@ class CpuBackend final : public Backend {
   Device device() const override { return Device::cpu; }
   bool has_native_bf16() const override { return gemm_.has_native_bf16(); }
 
-  // elementwise.cpp
+  // cpu_backend.cpp
   void upload(const void* host, Out y) override;
   void download(In x, void* host) override;
+
+  // elementwise.cpp
   void fill(Out x, float value) override;
   void copy(In x, Out y) override;
   void add(In x, InOut y) override;
   void swap_leading(In x, Out y, Accumulate accumulate) override;
+
+  // reductions.cpp
   void sum(In x, Out sum) override;
+  void sum_of_squares(In x, Out sum) override;
 
   // embedding.cpp
   void embedding(In table, In ids, Out y) override;
@@ -89,7 +94,6 @@ class CpuBackend final : public Backend {
   void cross_entropy(InOut logits, In targets, float grad_scale, bool backward, Out losses) override;
 
   // optimizer.cpp
-  void sum_of_squares(In x, Out sum) override;
   void adamw(In grad, In grad_scale, const AdamWOptions& options, InOut master, InOut exp_avg, InOut exp_avg_sq,
              Out param) override;
 
