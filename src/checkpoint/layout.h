@@ -1,32 +1,38 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/shape.h"
 #include "util/json.h"
 
-// Names and small conversions shared by writing and reading checkpoints.
+// Shapes and rectangles of checkpoints, shared by writing and reading.
 
 namespace artel {
 
-inline constexpr const char* checkpoint_format = "artel-checkpoint";
-inline constexpr std::int64_t checkpoint_version = 1;
-inline constexpr const char* temporary_prefix = ".tmp-";
-inline constexpr const char* replaced_prefix = ".replaced-";
+/// The part [begin, end) per dimension of a tensor.
+struct Rectangle {
+  Shape begin;
+  Shape end;
 
-/// "step-00000200"
-std::string step_name(std::int64_t step);
-/// The step of such a name; -1 for any other.
-std::int64_t parse_step_name(const std::string& name);
+  /// end - begin per dimension, which must not be negative.
+  Shape extent() const;
+  bool overlaps(const Rectangle& other) const;
+  /// "[0, 0] to [2, 3]"
+  std::string to_string() const;
+};
 
-Shape zero_shape(int rank);
-/// end - begin per dimension.
-Shape extent(const Shape& begin, const Shape& end);
+/// All of a tensor of this shape.
+Rectangle whole_rectangle(const Shape& shape);
+
+/// Errors, naming `where`: another number of dimensions than `shape`, begin behind end, end outside the shape.
+void check_inside(const Shape& shape, const Rectangle& rectangle, const std::string& where);
+
+/// Errors, naming `where`: rectangles that are not inside `shape`, overlap, or leave elements uncovered.
+void check_tiling(const Shape& shape, const std::vector<Rectangle>& rectangles, const std::string& where);
+
 Json shape_json(const Shape& shape);
-/// Errors: not an array of at most four non-negative numbers.
+/// Errors, naming `where`: not an array of at most four integers from 0 with a product of at most 2^56.
 Shape parse_shape(const Json& json, const std::string& where);
-
-/// Checksum of a manifest without its own "manifest_crc32c", over its compact form.
-std::string manifest_checksum(Json manifest);
 
 }  // namespace artel

@@ -1,8 +1,9 @@
 #include "checkpoint/safetensors.h"
 
 #include <algorithm>
-#include <cstring>
+#include <set>
 
+#include "checkpoint/layout.h"
 #include "util/json.h"
 #include "util/text.h"
 
@@ -17,49 +18,41 @@ SafetensorsEntry parse_entry(const std::string& key, const Json& json, const std
   SafetensorsEntry entry;
   entry.key = key;
   entry.dtype = parse_safetensors_dtype(json_value<std::string>(json, "dtype", where), where);
-  const Json& shape = json_member(json, "shape", where);
-  if (!shape.is_array() || shape.size() > Shape::max_rank) {
-    fail("safetensors",
-         concat("required a shape of at most ", Shape::max_rank, " dimensions, found ", shape.dump(), " in ", where));
-  }
-  std::uint64_t bytes = dtype_size(entry.dtype);
-  for (const Json& dim : shape) {
-    if (!dim.is_number_unsigned() || dim.get<std::uint64_t>() > (std::uint64_t{1} << 40)) {
-      fail("safetensors", concat("required dimensions of 0 to 2^40, found ", dim.dump(), " in ", where));
-    }
-    entry.shape.push_back(dim.get<std::int64_t>());
-    if (__builtin_mul_overflow(bytes, dim.get<std::uint64_t>(), &bytes)) {
-      fail("safetensors", concat("required a tensor that fits in memory, found ", shape.dump(), " in ", where));
-    }
-  }
+  entry.shape = parse_shape(json_member(json, "shape", where), where);
+  const auto bytes = static_cast<std::uint64_t>(entry.shape.numel()) * dtype_size(entry.dtype);
   const Json& offsets = json_member(json, "data_offsets", where);
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned()) {
-    fail("safetensors", concat("required two data_offsets, found ", offsets.dump(), " in ", where));
+    fail("safetensors",
+         concat("required data_offsets of two integers from 0, found ", excerpt_json(offsets), " in ", where));
   }
   entry.begin = offsets[0].get<std::uint64_t>();
   entry.end = offsets[1].get<std::uint64_t>();
   if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
-    fail("safetensors", concat("required ", bytes, " bytes for shape ", entry.shape.to_string(),
-                               ", found data_offsets ", offsets.dump(), " in ", where));
+    fail("safetensors",
+         concat("required ", bytes, " bytes for shape ", entry.shape.to_string(), " of ",
+                safetensors_dtype(entry.dtype), ", found data_offsets ", excerpt_json(offsets), " in ", where));
   }
   return entry;
 }
 
-void check_coverage(std::vector<SafetensorsEntry> entries, std::uint64_t data_bytes, const std::string& path) {
-  std::sort(entries.begin(), entries.end(),
-            [](const auto& a, const auto& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
+void check_coverage(const std::vector<SafetensorsEntry>& entries, std::uint64_t data_bytes, const std::string& path) {
+  std::vector<const SafetensorsEntry*> by_offset;
+  for (const SafetensorsEntry& entry : entries) by_offset.push_back(&entry);
+  std::sort(by_offset.begin(), by_offset.end(),
+            [](const auto* a, const auto* b) { return a->begin != b->begin ? a->begin < b->begin : a->end < b->end; });
   std::uint64_t position = 0;
-  for (const SafetensorsEntry& entry : entries) {
-    if (entry.begin != position) {
-      fail("safetensors", concat("required tensors without holes or overlaps, found ", entry.key, " at byte ",
-                                 entry.begin, " where ", position, " was due in ", path));
+  for (const SafetensorsEntry* entry : by_offset) {
+    if (entry->begin != position) {
+      fail("safetensors", concat("required tensors without holes or overlaps, found tensor ", entry->key, " at byte ",
+                                 entry->begin, " of the data where ", position, " was due in ", path));
     }
-    position = entry.end;
+    position = entry->end;
   }
   if (position != data_bytes) {
-    fail("safetensors", concat("required ", position, " bytes of data, found ", data_bytes, " in ", path,
-                               "; the file is damaged or cut short"));
+    fail("safetensors", concat("required ", position, " bytes of data up to the end of tensor ",
+                               by_offset.empty() ? "(none)" : by_offset.back()->key, ", found ", data_bytes, " in ",
+                               path, "; the file is damaged or cut short"));
   }
 }
 
@@ -83,26 +76,40 @@ DType parse_safetensors_dtype(std::string_view name, std::string_view where) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f64, DType::i32}) {
     if (name == safetensors_dtype(dtype)) return dtype;
   }
-  fail("safetensors", concat("required F32, BF16, F64 or I32, found ", name, " in ", where));
+  fail("safetensors", concat("required dtype F32, BF16, F64 or I32, found ", name.substr(0, 20), " in ", where));
 }
 
 std::string safetensors_header(std::vector<SafetensorsEntry>& entries) {
-  Json header;
-  header["__metadata__"] = {{"format", "pt"}};
+  // Joined as text: a Json object looks through all its members for every one that is added.
+  std::string json = R"({"__metadata__":{"format":"pt"})";
+  std::set<std::string_view> keys = {"__metadata__"};
   std::uint64_t position = 0;
   for (SafetensorsEntry& entry : entries) {
+    if (!keys.insert(entry.key).second) {
+      fail("safetensors", concat("required every key once, found ", entry.key, " twice"));
+    }
     entry.begin = position;
     entry.end = position += static_cast<std::uint64_t>(entry.shape.numel()) * dtype_size(entry.dtype);
-    Json shape = Json::array();
-    for (int i = 0; i < entry.shape.rank(); ++i) shape.push_back(entry.shape[i]);
-    header[entry.key] = {
-        {"dtype", safetensors_dtype(entry.dtype)}, {"shape", shape}, {"data_offsets", {entry.begin, entry.end}}};
+    const Json value = {{"dtype", safetensors_dtype(entry.dtype)},
+                        {"shape", shape_json(entry.shape)},
+                        {"data_offsets", {entry.begin, entry.end}}};
+    json += concat(",", dump_json(entry.key), ":", dump_json(value));
   }
-  std::string json = dump_json(header);
+  json += '}';
   json.resize((json.size() + 7) / 8 * 8, ' ');
+  if (json.size() > max_header_bytes) {
+    fail("safetensors", concat("required a header of at most ", max_header_bytes, " bytes, found ", json.size(),
+                               " for ", entries.size(), " tensors"));
+  }
   std::string bytes(8, '\0');
   for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>((json.size() >> (8 * i)) & 0xff);
   return bytes + json;
+}
+
+const SafetensorsEntry* SafetensorsIndex::find(std::string_view key) const {
+  const auto found = std::lower_bound(entries.begin(), entries.end(), key,
+                                      [](const SafetensorsEntry& entry, std::string_view k) { return entry.key < k; });
+  return found != entries.end() && found->key == key ? &*found : nullptr;
 }
 
 SafetensorsIndex parse_safetensors(const void* file, std::size_t size, const std::string& path) {
@@ -114,9 +121,11 @@ SafetensorsIndex parse_safetensors(const void* file, std::size_t size, const std
     fail("safetensors", concat("required a header that fits the file of ", size, " bytes, found a length of ",
                                header_bytes, " in ", path, "; the file is damaged or no safetensors file"));
   }
-  const Json header = parse_json({static_cast<const char*>(file) + 8, static_cast<std::size_t>(header_bytes)}, path);
-  if (!header.is_object())
+  const SortedJson header =
+      parse_sorted_json({static_cast<const char*>(file) + 8, static_cast<std::size_t>(header_bytes)}, path);
+  if (!header.is_object()) {
     fail("safetensors", concat("required a JSON object as header, found another value in ", path));
+  }
   SafetensorsIndex index;
   index.data_offset = 8 + header_bytes;
   for (const auto& [key, value] : header.items()) {

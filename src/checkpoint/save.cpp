@@ -1,6 +1,7 @@
 #include <algorithm>
 
-#include "checkpoint/layout.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/rotation.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/store.h"
 #include "util/crc32c.h"
@@ -21,104 +22,104 @@ struct FilePlan {
 
 std::vector<FilePlan> plan_files(const Snapshot& snapshot) {
   std::vector<FilePlan> plans = {{"model-00000.safetensors", {}}, {"optimizer-00000.safetensors", {}}};
-  for (const TensorPiece& piece : snapshot.pieces) plans[is_optimizer(piece) ? 1 : 0].pieces.push_back(&piece);
+  for (const TensorPiece& piece : snapshot.pieces) {
+    if (!piece.bytes.empty()) plans[is_optimizer(piece) ? 1 : 0].pieces.push_back(&piece);
+  }
   std::erase_if(plans, [](const FilePlan& plan) { return plan.pieces.empty(); });
+  for (FilePlan& plan : plans) {
+    // Wide types first: every tensor then lies on a multiple of its element size, for readers that map the file.
+    std::stable_sort(plan.pieces.begin(), plan.pieces.end(), [](const TensorPiece* a, const TensorPiece* b) {
+      return dtype_size(a->dtype) > dtype_size(b->dtype);
+    });
+  }
   return plans;
 }
 
-std::string piece_key(const TensorPiece& piece) {
-  if (piece.begin == zero_shape(piece.shape.rank()) && piece.end == piece.shape) return piece.name;
-  return concat(piece.name, "@", piece.begin.to_string());
+std::string piece_key(const TensorPiece& piece, const Rectangle& rectangle) {
+  return rectangle.extent() == piece.shape ? piece.name : concat(piece.name, "@", piece.begin.to_string());
 }
 
-void write_tensor_file(FileLayer& files, const std::string& directory, const FilePlan& plan, Json& tensors) {
+// The tensors that the pieces make up, without slices. Errors: what could not be read back.
+std::map<std::string, ManifestTensor> collect_tensors(const Snapshot& snapshot) {
+  std::map<std::string, ManifestTensor> tensors;
+  std::map<std::string, std::vector<Rectangle>> rectangles;
+  for (const TensorPiece& piece : snapshot.pieces) {
+    const std::string where = "piece of tensor " + piece.name;
+    ManifestTensor& tensor =
+        tensors.try_emplace(piece.name, ManifestTensor{piece.dtype, piece.shape, {}}).first->second;
+    if (tensor.dtype != piece.dtype || !(tensor.shape == piece.shape)) {
+      fail("checkpoint", concat("required pieces of one shape and type, found ", tensor.shape.to_string(), " ",
+                                dtype_name(tensor.dtype), " and ", piece.shape.to_string(), " ",
+                                dtype_name(piece.dtype), " in ", where));
+    }
+    const Rectangle rectangle{piece.begin, piece.end};
+    check_inside(piece.shape, rectangle, where);
+    const auto bytes = static_cast<std::size_t>(rectangle.extent().numel()) * dtype_size(piece.dtype);
+    if (piece.bytes.size() != bytes) {
+      fail("checkpoint", concat("required ", bytes, " bytes, found ", piece.bytes.size(), " in ", where));
+    }
+    rectangles[piece.name].push_back(rectangle);
+  }
+  for (const auto& [name, parts] : rectangles) check_tiling(tensors.at(name).shape, parts, "tensor " + name);
+  return tensors;
+}
+
+void write_tensor_file(FileLayer& files, const std::string& directory, const FilePlan& plan,
+                       std::map<std::string, ManifestTensor>& tensors) {
   std::vector<SafetensorsEntry> entries;
-  for (const TensorPiece* piece : plan.pieces)
-    entries.push_back({piece_key(*piece), piece->dtype, extent(piece->begin, piece->end)});
+  for (const TensorPiece* piece : plan.pieces) {
+    const Rectangle rectangle{piece->begin, piece->end};
+    entries.push_back({piece_key(*piece, rectangle), piece->dtype, rectangle.extent()});
+  }
   const std::string header = safetensors_header(entries);
   OutputFile file = files.open_write(join_path(directory, plan.name));
   files.write(file, header.data(), header.size());
   for (std::size_t i = 0; i < plan.pieces.size(); ++i) {
     const TensorPiece& piece = *plan.pieces[i];
+    const std::uint32_t checksum = crc32c(piece.bytes.data(), piece.bytes.size());
     files.write(file, piece.bytes.data(), piece.bytes.size());
-    Json& tensor = tensors[piece.name];
-    tensor["dtype"] = safetensors_dtype(piece.dtype);
-    tensor["shape"] = shape_json(piece.shape);
-    tensor["slices"].push_back({{"file", plan.name},
-                                {"key", entries[i].key},
-                                {"begin", shape_json(piece.begin)},
-                                {"end", shape_json(piece.end)},
-                                {"crc32c", crc32c_hex(crc32c(piece.bytes.data(), piece.bytes.size()))}});
+    tensors.at(piece.name).slices.push_back({plan.name, entries[i].key, {piece.begin, piece.end}, checksum});
   }
   files.fsync(file);
   files.close(file);
 }
 
-Json make_manifest(const Snapshot& snapshot, Json tensors) {
-  Json manifest;
-  manifest["format"] = checkpoint_format;
-  manifest["version"] = checkpoint_version;
-  manifest["step"] = snapshot.step;
-  manifest["tokens"] = snapshot.tokens;
-  manifest["config"] = snapshot.config;
-  manifest["data"] = snapshot.data;
+Json manifest_head(const Snapshot& snapshot) {
+  Json head;
+  head["step"] = snapshot.step;
+  head["tokens"] = snapshot.tokens;
+  head["config"] = snapshot.config;
+  head["data"] = snapshot.data;
   // Every random number is a function of the seed, a name and an index: there is no generator state to keep.
-  manifest["rng"] = {{"algorithm", "philox4x32-10"}, {"seed", snapshot.config.value("/run/seed"_json_pointer, Json())}};
-  manifest["world"] = snapshot.world;
-  manifest["trainer"] = snapshot.trainer;
-  manifest["tensors"] = std::move(tensors);
-  manifest["manifest_crc32c"] = manifest_checksum(manifest);
-  return manifest;
+  head["rng"] = {{"algorithm", "philox4x32-10"}, {"seed", snapshot.config.value("/run/seed"_json_pointer, Json())}};
+  head["world"] = snapshot.world;
+  head["trainer"] = snapshot.trainer;
+  return head;
 }
 
-void write_whole_file(FileLayer& files, const std::string& path, const std::string& bytes) {
-  OutputFile file = files.open_write(path);
-  files.write(file, bytes.data(), bytes.size());
+void write_directory(FileLayer& files, const std::string& directory, const Snapshot& snapshot) {
+  Manifest manifest{manifest_head(snapshot), collect_tensors(snapshot)};
+  files.make_directory(directory);
+  for (const FilePlan& plan : plan_files(snapshot)) write_tensor_file(files, directory, plan, manifest.tensors);
+  const std::string text = manifest_text(manifest);
+  OutputFile file = files.open_write(join_path(directory, "manifest.json"));
+  files.write(file, text.data(), text.size());
   files.fsync(file);
   files.close(file);
-}
-
-// A directory of this step is there already when a run went back behind it: it stays readable under its other name
-// until the new one is committed.
-void commit(FileLayer& files, const std::string& directory, const std::string& temporary, const std::string& name) {
-  const std::string path = join_path(directory, name);
-  const std::string replaced = join_path(directory, replaced_prefix + name);
-  if (files.exists(path)) {
-    files.remove(replaced);
-    files.rename(path, replaced);
-  }
-  files.rename(temporary, path);
   files.fsync_directory(directory);
-  files.remove(replaced);
-}
-
-void remove_oldest(FileLayer& files, const std::string& directory, std::int64_t keep) {
-  if (keep <= 0) return;
-  const std::vector<std::string> paths = list_checkpoints(files, directory);
-  for (std::size_t i = static_cast<std::size_t>(keep); i < paths.size(); ++i) {
-    // Renamed first, so that one that is half removed is not taken for a checkpoint.
-    const std::string doomed = join_path(directory, temporary_prefix + std::string("removed"));
-    files.remove(doomed);
-    files.rename(paths[i], doomed);
-    files.remove(doomed);
-  }
 }
 
 }  // namespace
 
 std::string save_checkpoint(FileLayer& files, const std::string& directory, const Snapshot& snapshot,
                             std::int64_t keep) {
-  const std::string name = step_name(snapshot.step);
-  const std::string temporary = join_path(directory, temporary_prefix + name);
+  require(snapshot.step >= 0, "checkpoint", concat("required a step of at least 0, found ", snapshot.step));
   files.make_directory(directory);
-  files.remove(temporary);
+  files.fsync_directory(parent_directory(directory));
+  remove_leftovers(files, directory);
+  const std::string temporary = temporary_path(directory, snapshot.step);
   try {
-    files.make_directory(temporary);
-    Json tensors = Json::object();
-    for (const FilePlan& plan : plan_files(snapshot)) write_tensor_file(files, temporary, plan, tensors);
-    write_whole_file(files, join_path(temporary, "manifest.json"),
-                     dump_json(make_manifest(snapshot, std::move(tensors)), 1) + "\n");
-    files.fsync_directory(temporary);
+    write_directory(files, temporary, snapshot);
   } catch (const Error&) {
     // A full disk must not stay full because of what could not be finished.
     try {
@@ -127,10 +128,17 @@ std::string save_checkpoint(FileLayer& files, const std::string& directory, cons
     }
     throw;
   }
-  commit(files, directory, temporary, name);
-  write_file_atomic(files, join_path(directory, "latest"), name + "\n");
-  remove_oldest(files, directory, keep);
-  return join_path(directory, name);
+  const std::string path = commit_checkpoint(files, directory, snapshot.step);
+  try {
+    write_latest(files, directory, snapshot.step);
+    remove_oldest(files, directory, keep);
+  } catch (const Error& error) {
+    fail("checkpoint", concat("required ", path,
+                              " and a tidy directory around it, found that the checkpoint is there "
+                              "but what follows failed: ",
+                              error.what()));
+  }
+  return path;
 }
 
 }  // namespace artel

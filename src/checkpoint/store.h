@@ -39,16 +39,24 @@ struct Snapshot {
 };
 
 /// Writes a snapshot under `directory` (…/checkpoints), commits it, replaces `latest`, and removes the oldest
-/// checkpoints beyond `keep` (0: keeps all). Returns the path. A failure at any call leaves older checkpoints as they
-/// were.
+/// checkpoints beyond `keep` (0: keeps all). Returns the path.
+///
+/// Checkpoints of this step or later ones are there when a run went back behind them: they are set aside as
+/// .superseded-step-XXXXXXXX, count as the oldest, and are used only when no other verifies. What earlier deaths left
+/// half written is removed first.
+///
+/// Errors: pieces that do not tile their tensors or lack bytes; a failing call, after which older checkpoints stand as
+/// they were. An error behind the commit says that the checkpoint is there.
 std::string save_checkpoint(FileLayer& files, const std::string& directory, const Snapshot& snapshot,
                             std::int64_t keep);
 
-/// Paths of the committed checkpoints under `directory`, newest first. Temporary leftovers are not among them.
+/// Paths of the committed checkpoints under `directory`, newest first, those set aside last. Whatever else lies there
+/// is not among them.
 std::vector<std::string> list_checkpoints(FileLayer& files, const std::string& directory);
 
-/// A committed checkpoint, opened and checked: the manifest's format and version, every file present with the sizes it
-/// must have, every tensor covered exactly once by its slices. Checksums are verified as tensors are read.
+/// A committed checkpoint, opened and checked: the manifest's checksum, format and version, every file present with the
+/// sizes it must have, every tensor covered exactly once by its slices. Checksums of tensors are verified as they are
+/// read. One thread at a time.
 class Checkpoint {
  public:
   /// Errors: what is missing or damaged, naming file and tensor.
@@ -57,6 +65,7 @@ class Checkpoint {
   Checkpoint(Checkpoint&&) noexcept;
 
   const std::string& path() const;
+  /// Every member of the manifest but "tensors" and the checksum.
   const Json& manifest() const;
   std::int64_t step() const;
   std::int64_t tokens() const;
@@ -80,8 +89,8 @@ class Checkpoint {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Opens the newest checkpoint that verifies whole; reports every damaged one through `report` (a line each) and goes
-/// on to the one before. None left: an empty pointer.
+/// Opens the newest checkpoint that verifies whole; reports every damaged one, and the use of one that had been set
+/// aside, through `report` (a line each). None left: an empty pointer.
 std::unique_ptr<Checkpoint> open_newest(FileLayer& files, const std::string& directory,
                                         const std::function<void(const std::string&)>& report);
 

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "checkpoint/background_writer.h"
-#include "checkpoint/background_writer.h"
 #include "checkpoint/store.h"
 #include "data/loader.h"
 #include "model/transformer.h"

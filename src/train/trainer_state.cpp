@@ -1,5 +1,6 @@
 // The parts of Trainer that deal with its run directory and checkpoints.
 
+#include "checkpoint/parameters.h"
 #include "config/changes.h"
 #include "config/yaml.h"
 #include "model/count.h"
@@ -18,28 +19,6 @@ std::string checkpoints_directory(const std::string& run_directory) {
   return join_path(run_directory, "checkpoints");
 }
 
-void append_router_state(Context& context, const Transformer& model, std::vector<TensorPiece>& pieces) {
-  for (const RouterState& state : model.router_state()) {
-    TensorPiece piece;
-    piece.name = router_state_prefix + state.name;
-    piece.shape = piece.end = state.tensor.shape();
-    for (int i = 0; i < piece.shape.rank(); ++i) piece.begin.push_back(0);
-    piece.bytes.resize(state.tensor.nbytes());
-    context.backend.download(state.tensor, piece.bytes.data());
-    pieces.push_back(std::move(piece));
-  }
-}
-
-void read_router_state(Context& context, const Transformer& model, const Checkpoint& checkpoint) {
-  for (const RouterState& state : model.router_state()) {
-    std::vector<std::uint8_t> bytes(state.tensor.nbytes());
-    Shape begin;
-    for (int i = 0; i < state.tensor.shape().rank(); ++i) begin.push_back(0);
-    checkpoint.read(router_state_prefix + state.name, begin, state.tensor.shape(), bytes.data());
-    context.backend.upload(bytes.data(), state.tensor);
-  }
-}
-
 }  // namespace
 
 Snapshot Trainer::snapshot() {
@@ -56,7 +35,9 @@ Snapshot Trainer::snapshot() {
   append_pieces(context, store, optimizer_->exp_avg(), moment_prefixes[0], snapshot.pieces);
   append_pieces(context, store, optimizer_->exp_avg_sq(), moment_prefixes[1], snapshot.pieces);
   if (store.dtype() != DType::f32) append_pieces(context, store, store.masters(), master_prefix, snapshot.pieces);
-  append_router_state(context, model_, snapshot.pieces);
+  for (const RouterState& state : model_.router_state()) {
+    append_piece(context, router_state_prefix + state.name, state.tensor, snapshot.pieces);
+  }
   return snapshot;
 }
 
@@ -93,7 +74,9 @@ void Trainer::load(const Checkpoint& checkpoint) {
   }
   read_pieces(context, store, checkpoint, moment_prefixes[0], optimizer_->exp_avg());
   read_pieces(context, store, checkpoint, moment_prefixes[1], optimizer_->exp_avg_sq());
-  read_router_state(context, model_, checkpoint);
+  for (const RouterState& state : model_.router_state()) {
+    read_piece(context, checkpoint, router_state_prefix + state.name, state.tensor);
+  }
   step_ = checkpoint.step();
   tokens_ = checkpoint.tokens();
   saved_step_ = step_;

@@ -18,13 +18,13 @@ std::string cause_of(const std::string& text) {
   if (cause.rfind("parse error", 0) == 0) {
     if (const size_t colon = cause.find(": "); colon != std::string::npos) cause = cause.substr(colon + 2);
   }
+  constexpr size_t max_cause_bytes = 200;  // a damaged file may quote itself at length
+  if (cause.size() > max_cause_bytes) cause = cause.substr(0, max_cause_bytes) + "...";
   return cause;
 }
 
 [[noreturn]] void fail_type(std::string_view where, std::string_view key, const char* wanted, const Json& found) {
-  std::string text = dump_json(found);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  fail(where, concat("member \"", key, "\" required ", wanted, ", found ", text));
+  fail(where, concat("member \"", key, "\" required ", wanted, ", found ", excerpt_json(found)));
 }
 
 template <typename T>
@@ -49,11 +49,10 @@ T integer_of(const Json& value, std::string_view key, std::string_view where) {
   return static_cast<T>(number);
 }
 
-}  // namespace
-
-Json parse_json(std::string_view text, std::string_view where) {
+template <typename Document>
+Document parse(std::string_view text, std::string_view where) {
   try {
-    return Json::parse(text.begin(), text.end());
+    return Document::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {
     const size_t offset = std::min(error.byte > 0 ? error.byte - 1 : 0, text.size());
     const std::string_view before = text.substr(0, offset);
@@ -67,8 +66,24 @@ Json parse_json(std::string_view text, std::string_view where) {
   }
 }
 
+}  // namespace
+
+Json parse_json(std::string_view text, std::string_view where) {
+  return parse<Json>(text, where);
+}
+
+SortedJson parse_sorted_json(std::string_view text, std::string_view where) {
+  return parse<SortedJson>(text, where);
+}
+
 std::string dump_json(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string excerpt_json(const Json& json) {
+  std::string text = dump_json(json);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  return text;
 }
 
 const Json& json_member(const Json& object, std::string_view key, std::string_view where) {
