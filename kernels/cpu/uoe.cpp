@@ -28,6 +28,16 @@ BidShape check_inputs(const char* op, In gate_up, const BidOptions& options) {
   return shape;
 }
 
+/// allocate(slot, size): that many floats.
+template <class Allocate>
+cpu::BidsScratch bids_scratch(const BidShape& shape, const Allocate& allocate) {
+  const std::int64_t neurons = cpu::whole_vectors_of_any(shape.num_experts * shape.num_neurons) + 16;
+  const std::int64_t experts = cpu::whole_vectors_of_any(shape.num_experts);
+  return {{allocate(0, neurons), allocate(1, neurons)},
+          {allocate(2, experts), allocate(3, experts), allocate(4, experts)},
+          reinterpret_cast<std::int32_t*>(allocate(5, experts))};
+}
+
 }  // namespace
 
 void CpuBackend::uoe_bids(In gate_up, const BidOptions& options, Out bids, Out probs, Out lse, Out ids, Out weights,
@@ -39,15 +49,14 @@ void CpuBackend::uoe_bids(In gate_up, const BidOptions& options, Out bids, Out p
       check_top_k(op, shape.num_tokens, num_experts, options.top_k, probs, lse, ids, weights);
   check_dense(op, "bids", bids, {shape.num_tokens, num_experts}, DType::f32);
   check_dense(op, "hidden", hidden, shape.hidden(), shape.act);
+  const auto memory = [&](int worker) {
+    return bids_scratch(shape, [&](int slot, std::int64_t size) { return scratch(worker, slot, size); });
+  };
   const auto run = [&]<class T>(const cpu::UoeRows<T>& rows) {
     const cpu::BidsForward<T> forward{
         options, num_experts, shape.num_neurons, gate_up.data<T>(), bids.data<float>(), result, hidden.data<T>()};
-    const std::int64_t padded = cpu::whole_vectors_of_any(num_experts);
     for_chunks(pool_, shape.num_tokens, shape.tokens_per_task(), [&](std::int64_t begin, std::int64_t end, int worker) {
-      const cpu::BidsScratch memory{scratch(worker, 0, num_experts * cpu::whole_vectors_of_any(shape.num_neurons)),
-                                    scratch(worker, 1, 2 * padded),
-                                    reinterpret_cast<std::int32_t*>(scratch(worker, 2, padded))};
-      rows.forward(forward, memory, begin, end);
+      rows.forward(forward, memory(worker), begin, end);
     });
   };
   if (shape.act == DType::f32) {
@@ -68,13 +77,15 @@ void CpuBackend::uoe_bids_backward(In gate_up, In bids, In probs, In lse, In ids
   check_dense(op, "dhidden", dhidden, shape.hidden(), shape.act);
   check_dense(op, "dgate_up", dgate_up, gate_up.shape(), shape.act);
   if (dgate_up.same_data(gate_up)) fail(op, "required dgate_up apart from gate_up, found the same memory");
+  const auto memory = [&](int worker) {
+    return bids_scratch(shape, [&](int slot, std::int64_t size) { return scratch(worker, slot, size); });
+  };
   const auto run = [&]<class T>(const cpu::UoeRows<T>& rows) {
     const cpu::BidsBackward<T> backward{options,           num_experts,        shape.num_neurons,
                                         gate_up.data<T>(), bids.data<float>(), gradient,
                                         dhidden.data<T>(), dgate_up.data<T>()};
-    const std::int64_t padded = cpu::whole_vectors_of_any(num_experts);
     for_chunks(pool_, shape.num_tokens, shape.tokens_per_task(), [&](std::int64_t begin, std::int64_t end, int worker) {
-      rows.backward(backward, scratch(worker, 1, 3 * padded), begin, end);
+      rows.backward(backward, memory(worker), begin, end);
     });
   };
   if (shape.act == DType::f32) {

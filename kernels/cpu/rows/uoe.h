@@ -34,10 +34,10 @@ struct BidsBackward {
   T* dgate_up;       ///< [T, N, 2, S], apart from gate_up
 };
 
-/// Scratch of the forward. "Whole": rounded up to a multiple of 16.
+/// Memory of one worker. "Whole": rounded up to a multiple of 16.
 struct BidsScratch {
-  float* neurons;      ///< [N, whole S]
-  float* experts;      ///< [2, whole N]
+  float* neurons[2];   ///< [whole N·S + 16] each: what goes through it in whole vectors spills over its end
+  float* experts[3];   ///< [whole N] each
   std::int32_t* keys;  ///< [whole N]
 };
 
@@ -45,8 +45,7 @@ struct BidsScratch {
 template <class T>
 struct UoeRows {
   void (*forward)(const BidsForward<T>& bids, const BidsScratch& scratch, std::int64_t begin, std::int64_t end);
-  /// scratch: [3, N rounded up to a multiple of 16].
-  void (*backward)(const BidsBackward<T>& bids, float* scratch, std::int64_t begin, std::int64_t end);
+  void (*backward)(const BidsBackward<T>& bids, const BidsScratch& scratch, std::int64_t begin, std::int64_t end);
 };
 
 ARTEL_DECLARE_ROWS(UoeRows<float>, uoe_rows_f32)
