@@ -127,11 +127,10 @@ void backward(Context& context, const std::vector<Variable>& roots, const std::f
     const OutputGradients gradients = take_output_gradients(*node);
     const bool any = std::any_of(gradients.begin(), gradients.end(), [](const Tensor& g) { return g.defined(); });
     if (any && node->backward) node->backward(context, gradients);
-    node->backward = nullptr;
+    node->backward = nullptr;  // lets go of the tensors; the input slots must live until their producers have run
     for (const auto& input : node->inputs) {
       if (input && input->is_parameter && --pending_uses[input.get()] == 0 && input->on_complete) input->on_complete();
     }
-    node->inputs.clear();
     if (between_nodes) between_nodes();
   }
 }
