@@ -7,6 +7,7 @@
 #include <set>
 
 #include "report/differences.h"
+#include "report/group_curves.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -15,14 +16,6 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kOwnEnd = -1;
-
-Track validation_track(const Run& run) {
-  Track track;
-  for (const ValidationRow& row : run.validation) {
-    track.push_back({static_cast<double>(row.tokens), row.seconds, row.val_loss});
-  }
-  return track;
-}
 
 // The largest token count at which every run has a validation row; kOwnEnd when there is none.
 int64_t common_end(const std::vector<const Run*>& runs) {

@@ -53,7 +53,7 @@ struct Group {
   double tokens_per_second = 0.0;  ///< tokens / seconds; NaN when unknown
   FinalLosses final_losses;
   std::vector<SetLosses> sets;  ///< validation sets, in the order of the rows
-  AlignedTracks validation;     ///< validation loss
+  AlignedTracks validation;     ///< validation loss against tokens
 };
 
 /// What a group needs until its mean validation curve, interpolated linearly, first falls to `target`.

@@ -6,15 +6,15 @@
 namespace artel {
 namespace {
 
-// The sample of `track` at `tokens`, which lies within the track's range. `hint` is where the last search ended.
-Sample sample_at(const Track& track, double tokens, size_t& hint) {
-  while (hint + 1 < track.size() && track[hint].tokens < tokens) ++hint;
+// The sample of `track` at `x`, which lies within the track's range. `hint` is where the last search ended.
+Sample sample_at(const Track& track, double x, size_t& hint) {
+  while (hint + 1 < track.size() && track[hint].x < x) ++hint;
   const Sample& after = track[hint];
-  if (hint == 0 || after.tokens == tokens) return after;
+  if (hint == 0 || after.x == x) return after;
   const Sample& before = track[hint - 1];
-  const double share = (tokens - before.tokens) / (after.tokens - before.tokens);
+  const double share = (x - before.x) / (after.x - before.x);
   const auto mix = [share](double low, double high) { return low + share * (high - low); };
-  return {tokens, mix(before.seconds, after.seconds), mix(before.value, after.value)};
+  return {x, mix(before.seconds, after.seconds), mix(before.value, after.value)};
 }
 
 }  // namespace
@@ -44,23 +44,23 @@ AlignedTracks align_tracks(const std::vector<Track>& tracks) {
   }
   AlignedTracks aligned;
   if (used.empty()) return aligned;
-  double first = used.front()->front().tokens;
-  double last = used.front()->back().tokens;
+  double first = used.front()->front().x;
+  double last = used.front()->back().x;
   for (const Track* track : used) {
-    first = std::max(first, track->front().tokens);
-    last = std::min(last, track->back().tokens);
+    first = std::max(first, track->front().x);
+    last = std::min(last, track->back().x);
   }
   aligned.values.resize(used.size());
   std::vector<size_t> hints(used.size(), 0);
   for (const Sample& wanted : *used.front()) {
-    if (wanted.tokens < first || wanted.tokens > last) continue;
+    if (wanted.x < first || wanted.x > last) continue;
     double seconds = 0.0;
     for (size_t run = 0; run < used.size(); ++run) {
-      const Sample sample = sample_at(*used[run], wanted.tokens, hints[run]);
+      const Sample sample = sample_at(*used[run], wanted.x, hints[run]);
       aligned.values[run].push_back(sample.value);
       seconds += sample.seconds;
     }
-    aligned.tokens.push_back(wanted.tokens);
+    aligned.x.push_back(wanted.x);
     aligned.seconds.push_back(seconds / static_cast<double>(used.size()));
   }
   return aligned;

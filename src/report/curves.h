@@ -8,27 +8,27 @@ namespace artel {
 
 /// One value of a run's curve.
 struct Sample {
-  double tokens = 0.0;
+  double x = 0.0;        ///< tokens, unless the curve was moved to another axis
   double seconds = 0.0;  ///< NaN when the run does not tell
   double value = 0.0;
 };
 
-/// The curve of one run, ascending in tokens.
+/// The curve of one run, ascending in x.
 using Track = std::vector<Sample>;
 
-/// The curves of the runs of a group at common token counts.
+/// The curves of several runs at common points.
 struct AlignedTracks {
-  std::vector<double> tokens;               ///< [P]
+  std::vector<double> x;                    ///< [P]
   std::vector<double> seconds;              ///< [P] mean over the runs
   std::vector<std::vector<double>> values;  ///< [runs][P]
 
-  size_t num_points() const { return tokens.size(); }
+  size_t num_points() const { return x.size(); }
   double mean(size_t point) const;
   double lowest(size_t point) const;
   double highest(size_t point) const;
 };
 
-/// Brings tracks to the token counts of the first that lie within the range of all; where another track has no sample
+/// Brings tracks to the x of the first that lie within the range of all; where another track has no sample
 /// of its own, its value is interpolated. Empty tracks are left out; without any other the result has no points.
 AlignedTracks align_tracks(const std::vector<Track>& tracks);
 

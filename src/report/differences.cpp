@@ -98,15 +98,15 @@ Reach reach_of(const Group& group, double target) {
   Reach reach;
   reach.target = target;
   const AlignedTracks& curve = group.validation;
-  for (size_t i = 0; i < curve.num_points() && curve.tokens[i] <= group.tokens; ++i) {
+  for (size_t i = 0; i < curve.num_points() && curve.x[i] <= group.tokens; ++i) {
     const double loss = curve.mean(i);
     if (loss > target) continue;
     double share = 1.0;  // of the way from the point before
     if (i > 0) share = (curve.mean(i - 1) - target) / (curve.mean(i - 1) - loss);
-    const auto between = [&](const std::vector<double>& x) {
-      return i == 0 ? x[0] : x[i - 1] + share * (x[i] - x[i - 1]);
+    const auto between = [&](const std::vector<double>& values) {
+      return i == 0 ? values[0] : values[i - 1] + share * (values[i] - values[i - 1]);
     };
-    reach.tokens = between(curve.tokens);
+    reach.tokens = between(curve.x);
     reach.flops = *reach.tokens * group.flops_per_token;
     if (const double seconds = between(curve.seconds); std::isfinite(seconds)) reach.seconds = seconds;
     break;

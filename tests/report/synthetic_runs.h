@@ -18,9 +18,10 @@ struct SyntheticSpec {
   std::string name = "uoe";
   std::string routing = "uoe";
   int64_t seed = 1;
-  double final_loss = 1.8;   ///< before noise
-  double loss_noise = 0.0;   ///< of the whole run, drawn from the seed and the name
-  double step_noise = 0.02;  ///< of each training row
+  double final_loss = 1.8;        ///< before noise
+  double loss_noise = 0.0;        ///< of the whole run, drawn from the seed and the name
+  double step_noise = 0.02;       ///< of each training row
+  double validation_noise = 0.0;  ///< of each validation row
   double flops_per_token = 6e6;
   double tokens_per_second = 20000.0;
   int64_t steps = 60;
@@ -117,7 +118,8 @@ inline Run synthetic_run(const SyntheticSpec& spec) {
     validation.tokens = row.tokens;
     validation.attempt = 1;
     validation.seconds = row.seconds;
-    validation.val_loss = synthetic_loss(spec, static_cast<double>(step)) + offset;
+    validation.val_loss =
+        synthetic_loss(spec, static_cast<double>(step)) + offset + spec.validation_noise * noise(generator);
     for (size_t set = 0; set < spec.sets.size(); ++set) {
       const double level = 0.3 * (static_cast<double>(set) - 1.0);
       validation.sets.emplace_back(spec.sets[set],

@@ -1,0 +1,41 @@
+#pragma once
+// Parts of the HTML page, each valid on its own.
+
+#include <string>
+#include <string_view>
+
+#include "report/comparison.h"
+
+namespace artel {
+
+/// Style of the page, and style of the figures, which goes into a saved figure as well.
+std::string_view page_style();
+std::string_view figure_style();
+
+/// Adds what needs a script: values under the pointer, saving figures as SVG and their numbers as CSV.
+std::string_view page_script();
+
+/// Sentences that say what came out.
+std::string verdict_list(const Comparison& comparison);
+
+/// Sizes, compute and final losses, a row per group.
+std::string groups_html(const Comparison& comparison);
+/// Differences of the final loss with their tests; empty for a single group.
+std::string differences_html(const Comparison& comparison);
+/// What each group needs to reach another's final loss; empty without losses to compare.
+std::string reach_html(const Comparison& comparison);
+/// Final losses by validation set, and their differences; empty without sets.
+std::string sets_html(const Comparison& comparison);
+/// Validation losses over time, folded away.
+std::string validation_html(const Comparison& comparison);
+/// Config keys, those that differ first.
+std::string config_html(const Comparison& comparison);
+/// The runs, one row each.
+std::string runs_html(const Comparison& comparison);
+/// What limits the comparison; folded away when it is long.
+std::string notes_html(const Comparison& comparison);
+
+/// The colour and shape of a group, as in the figures.
+std::string group_key(size_t group);
+
+}  // namespace artel
