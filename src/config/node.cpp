@@ -88,7 +88,6 @@ class Converter {
     }
     ConfigNode member = convert(value, line, depth + 1);
     member.key = name;
-    member.where = where(line);
     out.children.push_back(std::move(member));
   }
 

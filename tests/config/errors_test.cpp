@@ -1,4 +1,4 @@
-#include <chrono>
+#include <ctime>
 #include <fstream>
 
 #include "config/node.h"
@@ -176,6 +176,12 @@ const std::vector<BadInput> kBadData = {
     {"data: {train: {path: a}}\n", 1, {"'data.train' required a list of files", "found a mapping"}},
     {"data:\n  train:\n    - a.bin\n", 3, {"'data.train.0' required a mapping such as {path: FILE}, found 'a.bin'"}},
     {"data:\n  train:\n    - path: a\n    - weight: 1\n", 4, {"'data.train.1' required the key 'path', found none"}},
+    {"data:\n  train:\n    - path: a\n    -\n\n  validation: []\n",
+     2,
+     {"'data.train.1' required a mapping", "found nothing"}},
+    {"a: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
+     1,
+     {"at most 32 levels of nesting"}},
     {"data: {train: [{path: ''}]}\n", 1, {"'data.train.0.path' required a text, not empty"}},
     {"data: {train: [{path: a, weight: 0}]}\n",
      1,
@@ -281,12 +287,12 @@ TEST_CASE("files that are no config are refused by name") {
 
 TEST_CASE("hostile files fail in well under a second") {
   const auto seconds = [](const std::string& text) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: a busy machine must not fail this
     const std::string message = error_text([&] { parse_config(text, "bad.yaml"); });
     INFO(message);
     CHECK(message.rfind("[config] bad.yaml", 0) == 0);
     CHECK(message.find('\n') == std::string::npos);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   };
   CHECK(seconds(std::string(5000, '[')) < 0.5);
   CHECK(seconds("a: " + std::string(40, '[') + std::string(40, ']')) < 0.5);

@@ -101,6 +101,13 @@ TEST_CASE("a bad override is one line that names it") {
   }
 }
 
+TEST_CASE("a replaced list leaves no place of its old entries in later errors") {
+  const std::string text = "data: {train: [{path: a}], validation: [{path: a, name: m}, {path: b, name: n}]}\n";
+  const std::string override_text = "data.validation=[{path: x/v}, {path: y/v}]";
+  CHECK(contains(error_text([&] { parse_config(text, "a.yaml", {override_text}); }),
+                 "[config] --set " + override_text + ": data.validation required names that differ"));
+}
+
 TEST_CASE("an override with control characters is refused on one line") {
   const std::string text = error_text([] { with({"run.name=a\nb: c"}); });
   CHECK(contains(text, "[config] --set run.name=a b: c: "));
