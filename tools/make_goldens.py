@@ -168,14 +168,14 @@ def adamw_golden():
         noise = torch.randn(10, *shape, generator=generator)
         tensors[f"{name}.gradients"] = noise * torch.tensor(scales).view(-1, *[1] * len(shape))
     for dtype, suffix in ((torch.float64, ""), (torch.float32, "_float32")):
-        parameters = {name: tensors[f"{name}.initial"].to(dtype).requires_grad_() for name in shapes}
+        parameters = {name: tensors[f"{name}.initial"].to(dtype, copy=True).requires_grad_() for name in shapes}
         optimizer = make_adamw(parameters.values(), ADAMW, foreach=False)
         after, norms = {name: [] for name in shapes}, []
         for step in range(10):
             for group in optimizer.param_groups:
                 group["lr"] = tensors["learning_rates"][step].item()
             for name, parameter in parameters.items():
-                parameter.grad = tensors[f"{name}.gradients"][step].to(dtype)
+                parameter.grad = tensors[f"{name}.gradients"][step].to(dtype, copy=True)
             norms.append(torch.nn.utils.clip_grad_norm_(parameters.values(), ADAMW["grad_clip"]))
             optimizer.step()
             for name, parameter in parameters.items():
