@@ -235,7 +235,8 @@ void Loader::apply_override(const std::string& assignment) {
   }
   overrides_.emplace_back(key, where);
   if (key == "extends") fail_config(where, "'extends' can only stand in a file; give that file with -c");
-  if (assignment.size() > kMaxConfigBytes) fail_config(key, "required a value of at most 1 MiB, found more");
+  if (assignment.size() > kMaxConfigBytes)
+    fail_config("--set " + key, concat("required a value of at most ", kMaxConfigBytes, " bytes, found more"));
   ConfigNode node = parse_yaml_value(assignment.substr(equals + 1), where);
   if (is_section(key) || find(key)) return apply(node, key);
   if (apply_list_element(node, key)) return;

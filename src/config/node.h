@@ -23,7 +23,7 @@ struct ConfigNode {
 };
 
 /// Largest YAML file and `--set` value accepted, in bytes.
-inline constexpr size_t kMaxConfigBytes = 1 << 20;
+inline constexpr size_t kMaxConfigBytes = 1 << 18;
 
 /// Parses one YAML document whose root is a mapping. Throws Error `[config] FILE:LINE: …` for what is no YAML, for an
 /// empty file, and for a key given twice in one mapping (with both lines).

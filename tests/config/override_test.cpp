@@ -114,6 +114,11 @@ TEST_CASE("an override with control characters is refused on one line") {
   CHECK(text.find('\n') == std::string::npos);
 }
 
+TEST_CASE("an override that is too large is refused without repeating it") {
+  const std::string text = error_text([] { with({"run.name=" + std::string(300000, 'x')}); });
+  CHECK(text == "[config] --set run.name: required a value of at most 262144 bytes, found more");
+}
+
 TEST_CASE("a key overridden twice is an error naming both") {
   const std::string text = error_text([] { with({"train.steps=5", "train.steps=6"}); });
   CHECK(text ==
