@@ -124,26 +124,33 @@ TEST_CASE("The poll is called on the caller's thread after each of its tasks") {
 }
 
 TEST_CASE("An exception of the poll leaves the loop only when every task has ended") {
-  for (const int num_threads : {1, 3}) {
-    CAPTURE(num_threads);
-    ThreadPool pool(num_threads);
-    pool.set_poll([] { fail("poll", "peer lost"); });
-    std::atomic<int> num_running{0};
-    const auto run = [&] {
-      std::atomic<int> on_stack{0};  // gone once the loop returns: a task that still runs would write to a dead frame
-      pool.parallel_for(64, [&](std::int64_t, int worker) {
-        ++num_running;
-        if (worker != 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
-        ++on_stack;
-        --num_running;
+  ThreadPool alone(1);
+  alone.set_poll([] { fail("poll", "peer lost"); });
+  CHECK(error_text([&] { alone.parallel_for(5, [](std::int64_t, int) {}); }) == "[poll] peer lost");
+
+  ThreadPool pool(2);
+  pool.set_poll([] { fail("poll", "peer lost"); });
+  std::string text = "(no error)";
+  int num_ended_at_return = 0;
+  // Without a task on the caller there is no poll: repeat until the other thread leaves it one.
+  for (int attempt = 0; attempt < 100 && text == "(no error)"; ++attempt) {
+    std::atomic<bool> other_started{false};
+    std::atomic<int> num_ended{0};
+    text = error_text([&] {
+      pool.parallel_for(2, [&](std::int64_t, int worker) {
+        if (worker == 0) {
+          while (!other_started) std::this_thread::yield();
+        } else {
+          other_started = true;
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));  // long after the caller's poll
+        }
+        ++num_ended;
       });
-    };
-    // A worker may take every task, and then there is no poll: repeat until the caller had one.
-    std::string text = "(no error)";
-    for (int attempt = 0; attempt < 100 && text == "(no error)"; ++attempt) text = error_text(run);
-    CHECK(text == "[poll] peer lost");
-    CHECK(num_running == 0);
+    });
+    num_ended_at_return = num_ended;
   }
+  CHECK(text == "[poll] peer lost");
+  CHECK(num_ended_at_return == 2);
 }
 
 TEST_CASE("on_start runs once on every worker before its first task") {
