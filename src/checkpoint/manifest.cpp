@@ -26,8 +26,8 @@ void check_seal(std::string_view text, const std::string& path) {
   const std::string required = crc32c_hex(crc32c(text.data(), text.size() - seal_bytes));
   const std::string_view found = text.substr(text.size() - seal_end.size() - crc_digits, crc_digits);
   if (found != required) {
-    fail("checkpoint", concat("required checksum ", required, " at the end of the manifest, found ", found, " in ",
-                              path, "; the manifest is damaged"));
+    fail("checkpoint", concat("required checksum ", required, " at the end of the manifest, found ",
+                              excerpt_json(std::string(found)), " in ", path, "; the manifest is damaged"));
   }
 }
 
@@ -46,8 +46,7 @@ std::string tensor_text(const ManifestTensor& tensor) {
 
 std::uint32_t parse_crc(const std::string& hex, const std::string& where) {
   if (hex.size() != crc_digits || hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    fail("checkpoint",
-         concat("required a CRC-32C of 8 hexadecimal digits, found '", hex.substr(0, 20), "' in ", where));
+    fail("checkpoint", concat("required a CRC-32C of 8 hexadecimal digits, found ", excerpt_json(hex), " in ", where));
   }
   return static_cast<std::uint32_t>(std::stoul(hex, nullptr, 16));
 }
@@ -70,7 +69,7 @@ ManifestTensor parse_tensor(const Json& json, const std::string& where) {
     slice.crc32c = parse_crc(json_value<std::string>(item, "crc32c", where), where);
     if (slice.file.empty() || slice.file.find('/') != std::string::npos) {
       fail("checkpoint",
-           concat("required the name of a file beside the manifest, found '", slice.file, "' in ", where));
+           concat("required the name of a file beside the manifest, found ", excerpt_json(slice.file), " in ", where));
     }
     rectangles.push_back(slice.rectangle);
     tensor.slices.push_back(std::move(slice));
@@ -111,7 +110,7 @@ Manifest parse_manifest(const std::string& text, const std::string& path) {
   const auto version = json_value<std::int64_t>(manifest.head, "version", path);
   if (format != format_name || version != format_version) {
     fail("checkpoint",
-         concat("required format ", format_name, " version ", format_version, ", found ", format.substr(0, 40),
+         concat("required format ", format_name, " version ", format_version, ", found ", excerpt_json(format),
                 " version ", version, " in ", path, "; read it with the Artel that wrote it"));
   }
   if (!sealed) {

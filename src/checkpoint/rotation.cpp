@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <iterator>
 #include <vector>
 
 #include "checkpoint/store.h"
@@ -77,11 +78,11 @@ void supersede_from(FileLayer& files, const std::string& directory, std::int64_t
     files.remove(join_path(directory, latest_name));
     files.fsync_directory(directory);
   }
-  for (const std::int64_t later : steps) {
-    if (later < step) break;
-    const std::string aside = superseded_path(directory, later);
+  // The newest last: while any of them is in its place, it is the one that was the newest.
+  for (auto later = std::make_reverse_iterator(before); later != steps.rend(); ++later) {
+    const std::string aside = superseded_path(directory, *later);
     if (files.exists(aside)) remove_checkpoint(files, directory, aside);
-    files.rename(join_path(directory, step_name(later)), aside);
+    files.rename(join_path(directory, step_name(*later)), aside);
   }
 }
 

@@ -76,7 +76,8 @@ DType parse_safetensors_dtype(std::string_view name, std::string_view where) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f64, DType::i32}) {
     if (name == safetensors_dtype(dtype)) return dtype;
   }
-  fail("safetensors", concat("required dtype F32, BF16, F64 or I32, found ", name.substr(0, 20), " in ", where));
+  fail("safetensors",
+       concat("required dtype F32, BF16, F64 or I32, found ", excerpt_json(std::string(name)), " in ", where));
 }
 
 std::string safetensors_header(std::vector<SafetensorsEntry>& entries) {

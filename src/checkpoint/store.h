@@ -65,7 +65,7 @@ class Checkpoint {
   Checkpoint(Checkpoint&&) noexcept;
 
   const std::string& path() const;
-  /// Every member of the manifest but "tensors" and the checksum.
+  /// Every member of the manifest but "tensors" and the checksum, keys sorted.
   const Json& manifest() const;
   std::int64_t step() const;
   std::int64_t tokens() const;
