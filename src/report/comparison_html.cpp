@@ -34,7 +34,7 @@ std::string verdict_sentence(const Comparison& comparison, const Difference& dif
         concat(" (95 % CI of the difference ", format_interval(difference.loss.ci95), ", ", difference.method, ", p ",
                *difference.loss.p_value < 0.001 ? "" : "= ", escape_html(format_p(difference.loss.p_value)), ")");
   }
-  out += concat(": ", difference.verdict, '.');
+  out += concat(difference.loss.ci95 ? ": " : "; ", difference.verdict, '.');
   return out + (a_wins ? reach_sentence(comparison, difference.a, difference.b, difference.a_reaches_b)
                        : reach_sentence(comparison, difference.b, difference.a, difference.b_reaches_a));
 }

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kMaxDataPoints = 160;
 constexpr double kSmoothing = 0.02;
 constexpr double kCutShare = 0.06;
-constexpr const char* kCutNote = "The steep start is cut off; the inset enlarges the end.";
+constexpr const char* kCutNote = "The steep start is cut off; an inset, where there is room, enlarges the end.";
 
 Figure training_figure(const Comparison& comparison) {
   Figure figure{"training-loss", "Training loss", "", "", false};

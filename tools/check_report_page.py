@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Opens a page of `artel compare -o PAGE` in headless Chromium and checks what a reader meets.
+
+    python3 tools/check_report_page.py PAGE.html [--json COMPARE.json] [--shots DIRECTORY] [--chromium PATH]
+
+Fails on console messages, on a page wider than its window (desktop and phone width), on a reference to anything outside
+the page, and on a number of the JSON (`artel compare … --json`) that the page's text does not hold. With --shots it
+leaves screenshots in light and dark at both widths.
+"""
+
+import argparse
+import html.parser
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+WIDTHS = {"desktop": 1280, "phone": 390}
+SCHEMES = {"light": 1, "dark": 0}  # Chromium's preferredColorScheme
+WIDTH_PROBE = "<script>document.title='overflow '+(document.documentElement.scrollWidth-innerWidth)</script>"
+
+
+class TextOf(html.parser.HTMLParser):
+    """Collects text outside of style and script, and attributes that could load something."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.loads, self.skip = [], [], 0
+
+    def handle_starttag(self, tag, attrs):
+        self.skip += tag in ("style", "script")
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data") and not (value or "").startswith(("#", "data:", "blob:")):
+                self.loads.append(f"{tag} {name}={value}")
+
+    def handle_endtag(self, tag):
+        self.skip -= tag in ("style", "script")
+
+    def handle_data(self, data):
+        if not self.skip:
+            self.text.append(data)
+
+
+def numbers(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield value
+
+
+def chromium(path, arguments):
+    command = [path, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"]
+    result = subprocess.run(command + arguments, capture_output=True, text=True, timeout=120, check=True)
+    return result.stdout, [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+
+
+def check_in_browser(browser, page, shots):
+    problems = []
+    with tempfile.TemporaryDirectory() as scratch:
+        probe = pathlib.Path(scratch) / "page.html"
+        probe.write_text(page.read_text().replace("</body>", WIDTH_PROBE + "</body>"))
+        for name, width in WIDTHS.items():
+            for scheme, value in SCHEMES.items():
+                view = [f"--window-size={width},900", f"--blink-settings=preferredColorScheme={value}"]
+                dom, console = chromium(browser, view + ["--dump-dom", probe.as_uri()])
+                problems += [f"{name} {scheme}: {line}" for line in console]
+                overflow = int(re.search(r"<title>overflow (-?\d+)", dom).group(1))
+                if overflow > 0:
+                    problems.append(f"{name} {scheme}: the page is {overflow} px wider than the window")
+                if shots:
+                    shot = pathlib.Path(shots).resolve() / f"{page.stem}-{name}-{scheme}.png"
+                    shot.parent.mkdir(parents=True, exist_ok=True)
+                    tall = [f"--window-size={width},6000"] + view[1:]
+                    chromium(browser, tall + [f"--screenshot={shot}", page.resolve().as_uri()])
+    return problems
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=pathlib.Path)
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--shots")
+    parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium-browser")
+    options = parser.parse_args()
+    reader = TextOf()
+    reader.feed(options.page.read_text())
+    problems = [f"loads {load}" for load in reader.loads]
+    if options.json:
+        found = set(re.findall(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", "".join(reader.text)))
+        values = {float(text) for text in found}
+        problems += [f"number {value} of the JSON is not in the page" for value in numbers(
+            json.loads(options.json.read_text())) if float(value) not in values]
+    problems += check_in_browser(options.chromium, options.page, options.shots)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{options.page}: {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
