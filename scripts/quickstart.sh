@@ -20,7 +20,7 @@ done
 
 scripts/setup.sh
 cmake --preset release >/dev/null
-cmake --build --preset release
+cmake --build --preset release --target artel
 scripts/corpus.sh
 artel=build/release/artel
 
