@@ -121,6 +121,7 @@ std::vector<Figure> set_figures(const Comparison& comparison) {
     }
   }
   std::vector<Figure> figures;
+  if (names.size() < 2) return figures;  // a single set is the validation loss itself
   for (const std::string& name : names) {
     Figure figure{concat("validation-", figures.size() + 1), concat("Validation loss on ", name), "", "", false};
     figure.caption = concat(band_caption(comparison), '.');

@@ -27,8 +27,8 @@ struct RoutingValue {
 constexpr RoutingValue kRoutingValues[] = {
     {&LayerRouting::max_violation, "max-violation", "Max violation", "Max violation",
      "Load of the fullest expert over the mean load, minus one: 0 is perfect balance.", true},
-    {&LayerRouting::entropy, "routing-entropy", "Routing entropy", "Entropy (nats)",
-     "Higher is a more even use of the experts.", false},
+    {&LayerRouting::entropy, "load-entropy", "Load entropy", "Load entropy / ln(experts)",
+     "Entropy of the load over that of an even load: 1 is perfect balance.", false},
     {&LayerRouting::dead_experts, "dead-experts", "Dead experts", "Experts without a token, per layer",
      "Experts that got no token in a step.", true},
 };

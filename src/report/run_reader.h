@@ -15,7 +15,7 @@ namespace artel {
 struct LayerRouting {
   int64_t layer = 0;
   double max_violation = 0.0;  ///< (largest load - mean load) / mean load
-  double entropy = 0.0;        ///< nats
+  double entropy = 0.0;        ///< of the load, over that of even load: 1 is even
   double dead_experts = 0.0;   ///< experts without a token
   std::vector<float> load;     ///< [N] tokens per expert; kept for at most kMaxLoadRows rows of a run
 };

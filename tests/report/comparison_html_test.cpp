@@ -104,6 +104,14 @@ TEST_CASE("sections without data are left out") {
   CHECK(markup_error(comparison_html(compare_runs(runs))) == "");
 }
 
+TEST_CASE("a single validation set is not shown twice") {
+  SyntheticSpec spec;
+  spec.sets = {"validation"};
+  const std::string page = comparison_html(compare_runs({synthetic_run(spec)}));
+  CHECK(count_of(page, "id=\"validation-loss\"") == 1);
+  CHECK(count_of(page, "id=\"sets\"") == 0);
+}
+
 TEST_CASE("a single seed is told apart from a result") {
   const std::string text = text_of(comparison_html(three_groups({"uoe", "moe"}, 1)));
   CHECK(text.find("no verdict: one seed") != std::string::npos);

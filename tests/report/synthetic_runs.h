@@ -59,6 +59,7 @@ inline LayerRouting synthetic_layer(const SyntheticSpec& spec, int layer, double
     if (load > 0.0) row.entropy -= load / total * std::log(load / total);
     if (spec.with_load) row.load.push_back(static_cast<float>(std::round(load)));
   }
+  if (spec.num_experts > 1) row.entropy /= std::log(spec.num_experts);
   row.max_violation = largest * spec.num_experts / total - 1.0;
   return row;
 }
