@@ -33,6 +33,11 @@ Trainer::Trainer(const Config& config, Runtime& runtime, FileLayer& files, Log& 
       options_(options),
       run_directory_(join_path(config.run.directory, config.run.name)),
       model_(config.model, runtime.world()) {
+  if (config.parallel.expert > runtime.world().size()) {
+    fail("parallel.expert",
+         concat("required at most the number of ranks, ", runtime.world().size(), " in this build without MPI, found ",
+                config.parallel.expert, "; use parallel.expert: 1"));
+  }
   config_.train.precision = runtime.precision();
   std::vector<DataSource> sources;
   for (const DataFile& file : config.data.train) sources.push_back(data_source(file));
