@@ -35,7 +35,7 @@ AuxiliaryGradient AuxiliaryLosses::add(Context& context, const Tensor& ids, cons
   Pending pending{context.empty(sets, DType::i32), context.empty(sets, DType::f32), context.empty({1}, DType::f64),
                   static_cast<double>(tokens_per_step)};
   context.backend.expert_counts(ids, token_offsets, gradient.tokens_per_set, pending.counts);
-  if (options_.scope == AuxiliaryScope::global) options_.world->all_reduce(pending.counts);
+  if (options_.scope == AuxiliaryScope::global) options_.world->all_reduce(pending.counts, Purpose::statistics);
   context.backend.set_sums(probs, gradient.tokens_per_set, pending.sums);
   context.backend.sum_of_squares(lse, pending.z);
 

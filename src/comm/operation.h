@@ -1,0 +1,109 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/element_reduce.h"
+#include "comm/transport.h"
+
+namespace artel {
+
+enum class OperationKind : std::uint8_t {
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  broadcast,
+  all_to_all_v,
+  all_to_all_counts,
+  all_gather_text,
+  barrier,
+  split,
+};
+const char* operation_name(OperationKind kind);
+
+class Operation;
+
+/// What the groups split from one world share on one rank.
+struct Family {
+  explicit Family(const CommunicatorOptions& given) : options(given) {}
+
+  CommunicatorOptions options;
+  std::int64_t step = -1;
+  HostAllocator buffers;
+  std::vector<std::shared_ptr<Operation>> active;  ///< in the order in which they were started
+  std::string failure;                             ///< text of the first error; nothing works after it
+
+  /// Gives progress to every active operation and forgets those that ended.
+  void poll();
+  /// Notes an error and gives up what is active, so that nobody writes to its memory any more.
+  void break_off(const std::string& why);
+};
+
+/// One group as its operations see it.
+struct Group {
+  std::shared_ptr<Family> family;
+  std::unique_ptr<Transport> transport;
+  std::string name;
+  std::vector<int> world_ranks;  ///< of its ranks, in order
+  std::uint64_t num_started = 0;
+  CommunicationCounters counters;
+
+  int rank() const { return transport->rank(); }
+  int size() const { return transport->size(); }
+};
+
+struct OperationLabel {
+  OperationKind kind = OperationKind::barrier;
+  Purpose purpose = Purpose::control;
+  ElementType element = ElementType::byte;
+  Reduction reduction = Reduction::sum;
+  int root = 0;
+  std::int64_t num_elements = 0;  ///< that ranks must agree on; 0 where they need not
+};
+
+/// One exchange of an operation, and what is done with what it brought.
+struct OperationStage {
+  std::vector<SendPiece> send;        ///< [n]
+  std::vector<ReceivePiece> receive;  ///< [n]
+  std::function<void()> finish;
+};
+
+/// An operation of one rank: its stages one after the other, each begun as soon as the one before has ended and
+/// somebody polls.
+class Operation {
+ public:
+  /// `kept`: tensors that the stages point into. Starts the first stage. `group` must outlive it or call abandon().
+  Operation(Group& group, const OperationLabel& label, std::vector<OperationStage> stages, std::vector<Tensor> kept);
+
+  bool is_done() const { return done_; }
+  const Group* group() const { return group_; }
+  /// Starts what can be started, ends what has come. Errors: ranks that disagree, and those of the transport.
+  void progress();
+  /// Waits for the end. Errors: also nothing within the timeout.
+  void wait();
+  /// Gives up: the group is going away or an error ended everything.
+  void abandon();
+
+ private:
+  void start_stage();
+  void finish();
+  void check_header(int from, const MessageHeader& found) const;
+  /// Who and when, for messages.
+  std::string context() const;
+  [[noreturn]] void fail_in_transport(const TransportFailure& failure) const;
+  [[noreturn]] void fail_late(double seconds) const;
+
+  Group* group_;
+  OperationLabel label_;
+  std::uint64_t sequence_;
+  std::vector<OperationStage> stages_;
+  std::vector<Tensor> kept_;
+  std::size_t stage_ = 0;
+  std::unique_ptr<Exchange> exchange_;
+  bool done_ = false;
+};
+
+}  // namespace artel
