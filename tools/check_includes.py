@@ -44,7 +44,7 @@ HOMES = {
     "dnnl": ["kernels/cpu/onednn"],
     "oneapi/": ["kernels/cpu/onednn"],
     "omp.h": ["kernels/cpu/onednn"],
-    "mpi.h": ["src/comm/"],
+    "mpi.h": ["src/comm/mpi_"],
     "nccl.h": ["src/comm/nccl"],
     "cuda": ["kernels/cuda/", "src/comm/nccl"],
     "cublas": ["kernels/cuda/"],
