@@ -6,6 +6,7 @@ packages=(
   g++ cmake ninja-build ccache
   libdnnl-dev          # oneDNN: matrix products on the CPU
   libyaml-cpp-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
+  libopenmpi-dev openmpi-bin  # several ranks
   catch2               # tests
   python3 curl         # corpus and helper scripts
 )
