@@ -1,11 +1,13 @@
 #include "ops/moe_ops.h"
 
+#include "core/trace.h"
 #include "util/error.h"
 
 namespace artel {
 
 Variable grouped_linear(Context& context, const Variable& x, std::shared_ptr<const GroupOffsets> groups,
                         const Variable& weight) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "grouped_linear");
   Variable y(context.empty({x.data.size(0), weight.data.size(1)}, x.data.dtype()));
   context.backend.grouped_linear(x.data, *groups, weight.data, y.data, Accumulate::no);
   if (wants_tape(context, {x, weight})) {
@@ -28,6 +30,7 @@ Variable grouped_linear(Context& context, const Variable& x, std::shared_ptr<con
 
 Variable grouped_gate_up(Context& context, const Variable& gate_x, const Variable& gate_weight, const Variable& up_x,
                          const Variable& up_weight, std::shared_ptr<const GroupOffsets> groups) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "grouped_gate_up");
   const std::int64_t num_rows = up_x.data.size(0);
   const std::int64_t width = up_weight.data.size(1);
   const Tensor both = context.empty({num_rows, 2 * width}, up_x.data.dtype());
@@ -58,8 +61,20 @@ Variable grouped_gate_up(Context& context, const Variable& gate_x, const Variabl
   return y;
 }
 
+namespace {
+
+AuxiliaryGradient auxiliary_gradient(Context& context, const AuxiliaryFunction& auxiliary,
+                                     const TopKDecision& decision) {
+  if (!auxiliary) return {};
+  const TraceSpan span(context.tracer, TraceKind::forward, "auxiliary_loss");
+  return auxiliary(decision);
+}
+
+}  // namespace
+
 TopKDecision route_top_k(Context& context, const Variable& scores, const Tensor& selection_bias,
                          const TopKOptions& options, const AuxiliaryFunction& auxiliary) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "route_top_k");
   const std::int64_t num_tokens = scores.data.size(0);
   TopKDecision decision;
   decision.probs = context.empty(scores.data.shape(), DType::f32);
@@ -68,7 +83,7 @@ TopKDecision route_top_k(Context& context, const Variable& scores, const Tensor&
   decision.weights = Variable(context.empty({num_tokens, options.top_k}, DType::f32));
   context.backend.route_top_k(scores.data, selection_bias, options, decision.probs, decision.lse, decision.ids,
                               decision.weights.data);
-  const AuxiliaryGradient gradient = auxiliary ? auxiliary(decision) : AuxiliaryGradient{};
+  const AuxiliaryGradient gradient = auxiliary_gradient(context, auxiliary, decision);
   if (wants_tape(context, {scores})) {
     record("route_top_k", {scores}, {&decision.weights},
            [probs = decision.probs, lse = decision.lse, ids = decision.ids, weights = decision.weights.data, options,
@@ -83,6 +98,7 @@ TopKDecision route_top_k(Context& context, const Variable& scores, const Tensor&
 
 BidResult uoe_bids(Context& context, const Variable& gate_up, const BidOptions& options,
                    const AuxiliaryFunction& auxiliary) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "uoe_bids");
   const std::int64_t num_tokens = gate_up.data.size(0);
   const std::int64_t num_experts = gate_up.data.size(1);
   const std::int64_t num_neurons = gate_up.data.size(3);
@@ -97,7 +113,7 @@ BidResult uoe_bids(Context& context, const Variable& gate_up, const BidOptions& 
   result.hidden = Variable(context.empty({num_tokens, num_experts * num_neurons}, gate_up.data.dtype()));
   context.backend.uoe_bids(gate_up.data, options, bids, decision.probs, decision.lse, decision.ids,
                            decision.weights.data, result.hidden.data);
-  const AuxiliaryGradient gradient = auxiliary ? auxiliary(decision) : AuxiliaryGradient{};
+  const AuxiliaryGradient gradient = auxiliary_gradient(context, auxiliary, decision);
   if (!wants_tape(context, {gate_up})) return result;
   record("uoe_bids", {gate_up}, {&decision.weights, &result.hidden},
          [x = gate_up.data, bids, probs = decision.probs, lse = decision.lse, ids = decision.ids,
@@ -117,6 +133,7 @@ BidResult uoe_bids(Context& context, const Variable& gate_up, const BidOptions& 
 }
 
 Variable uoe_output(Context& context, const Variable& hidden, const Variable& weight) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "uoe_output");
   const std::int64_t num_experts = weight.data.size(0);
   const std::int64_t hidden_size = weight.data.size(1);
   const std::int64_t num_neurons = weight.data.size(2);
@@ -145,6 +162,7 @@ Variable uoe_output(Context& context, const Variable& hidden, const Variable& we
 }
 
 Variable row_norms(Context& context, const Variable& x) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "row_norms");
   const std::int64_t num_rows = x.data.size(0);
   Variable norms(context.empty({num_rows}, DType::f32));
   context.backend.row_norms(x.data, norms.data);
@@ -159,6 +177,7 @@ Variable row_norms(Context& context, const Variable& x) {
 }
 
 Variable gather_tokens(Context& context, const Variable& x, const RowOrder& order) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "gather_tokens");
   Variable rows(context.empty({order.token_of_row.numel(), x.data.size(1)}, x.data.dtype()));
   context.backend.gather_rows(x.data, order.token_of_row, rows.data);
   if (wants_tape(context, {x})) {
@@ -171,6 +190,7 @@ Variable gather_tokens(Context& context, const Variable& x, const RowOrder& orde
 }
 
 Variable gather_slots(Context& context, const Variable& slots, const RowOrder& order) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "gather_slots");
   const std::int64_t num_rows = order.slot_of_row.numel();
   Variable rows(context.empty({num_rows}, DType::f32));
   context.backend.gather_rows(slots.data.view({num_rows, 1}), order.slot_of_row, rows.data.view({num_rows, 1}));
@@ -186,6 +206,7 @@ Variable gather_slots(Context& context, const Variable& slots, const RowOrder& o
 }
 
 Variable gather_unique(Context& context, const Variable& x, const Tensor& index) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "gather_unique");
   Variable rows(context.empty({index.numel(), x.data.size(1)}, x.data.dtype()));
   context.backend.gather_rows(x.data, index, rows.data);
   if (wants_tape(context, {x})) {
@@ -199,6 +220,7 @@ Variable gather_unique(Context& context, const Variable& x, const Tensor& index)
 }
 
 Variable sum_slots(Context& context, const Variable& rows, const RowOrder& order, const Variable& base) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "sum_slots");
   const std::int64_t num_tokens = order.token_offsets.numel() - 1;
   Variable y(base.defined() ? base.data : context.empty({num_tokens, rows.data.size(1)}, rows.data.dtype()));
   context.backend.sum_rows(rows.data, order.token_offsets, order.row_of_slot, y.data,
@@ -217,6 +239,7 @@ Variable sum_slots(Context& context, const Variable& rows, const RowOrder& order
 }
 
 Variable add(Context& context, const Variable& a, const Variable& b) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "add");
   Variable y(context.empty(a.data.shape(), a.data.dtype()));
   context.backend.copy(a.data, y.data);
   context.backend.add(b.data, y.data);

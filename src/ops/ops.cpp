@@ -3,11 +3,13 @@
 #include <cmath>
 #include <vector>
 
+#include "core/trace.h"
 #include "util/error.h"
 
 namespace artel {
 
 Variable embedding(Context& context, const Variable& table, const Tensor& ids) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "embedding");
   Variable y(context.empty({ids.numel(), table.data.size(1)}, table.data.dtype()));
   context.backend.embedding(table.data, ids, y.data);
   if (wants_tape(context, {table})) {
@@ -19,6 +21,7 @@ Variable embedding(Context& context, const Variable& table, const Tensor& ids) {
 }
 
 NormResult add_rms_norm(Context& context, const Variable& x, const Variable& delta, const Variable& weight, float eps) {
+  const TraceSpan span(context.tracer, TraceKind::forward, delta.defined() ? "add_rms_norm" : "rms_norm");
   const Shape& shape = x.data.shape();
   NormResult result;
   result.sum = delta.defined() ? Variable(context.empty(shape, x.data.dtype())) : x;
@@ -60,6 +63,7 @@ NormResult add_rms_norm(Context& context, const Variable& x, const Variable& del
 }
 
 Variable linear(Context& context, const Variable& x, const Variable& weight, DType dtype) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "linear");
   Variable y(context.empty({x.data.size(0), weight.data.size(0)}, dtype));
   context.backend.linear(x.data, weight.data, y.data, Accumulate::no);
   if (wants_tape(context, {x, weight})) {
@@ -99,6 +103,7 @@ Tensor rope_table(Context& context, std::int64_t sequence_length, std::int64_t h
 
 Variable rope(Context& context, const Variable& qkv, const Tensor& cos_sin, const AttentionShape& shape,
               const Variable& q_norm, const Variable& k_norm, float eps) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "rope");
   const bool norms = q_norm.defined();
   // The product that made qkv does not read its result in backward, so without norms the rotation may happen in place.
   Variable y(norms ? context.empty(qkv.data.shape(), qkv.data.dtype()) : qkv.data);
@@ -119,6 +124,7 @@ Variable rope(Context& context, const Variable& qkv, const Tensor& cos_sin, cons
 }
 
 Variable attention(Context& context, const Variable& qkv, const AttentionShape& shape) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "attention");
   const std::int64_t num_tokens = shape.num_tokens();
   Variable y(context.empty({num_tokens, shape.num_heads * shape.head_dim}, qkv.data.dtype()));
   const Shape heads{num_tokens, shape.num_heads, shape.head_dim};
@@ -137,6 +143,7 @@ Variable attention(Context& context, const Variable& qkv, const AttentionShape& 
 }
 
 Variable swiglu(Context& context, const Variable& gate_up, const Variable& weights) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "swiglu");
   const std::int64_t num_rows = gate_up.data.size(0);
   Variable hidden(context.empty({num_rows, gate_up.data.size(2)}, gate_up.data.dtype()));
   context.backend.swiglu(gate_up.data, weights.data, hidden.data);
@@ -164,6 +171,7 @@ constexpr std::int64_t logits_per_chunk = std::int64_t{1} << 22;
 
 Variable linear_cross_entropy(Context& context, const Variable& x, const Variable& weight, const Tensor& targets,
                               float grad_scale) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "linear_cross_entropy");
   const std::int64_t num_tokens = x.data.size(0);
   const std::int64_t vocab_size = weight.data.size(0);
   const std::int64_t chunk = std::max<std::int64_t>(64, logits_per_chunk / vocab_size);
@@ -177,6 +185,7 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
     context.backend.linear(x_chunk, weight.data, logits, Accumulate::no);
     context.backend.cross_entropy(logits, targets.rows(begin, end), grad_scale, with_gradient, losses.rows(begin, end));
     if (!with_gradient) continue;
+    const TraceSpan backward_span(context.tracer, TraceKind::backward, "linear_cross_entropy");
     if (dx.defined()) context.backend.linear_backward_data(logits, weight.data, dx.rows(begin, end), Accumulate::no);
     if (weight.slot) {
       const GradientTarget dw = gradient_target(context, *weight.slot);

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/trace.h"
 #include "util/error.h"
 
 namespace artel {
@@ -126,7 +127,10 @@ void backward(Context& context, const std::vector<Variable>& roots, const std::f
   for (const auto& node : nodes) {
     const OutputGradients gradients = take_output_gradients(*node);
     const bool any = std::any_of(gradients.begin(), gradients.end(), [](const Tensor& g) { return g.defined(); });
-    if (any && node->backward) node->backward(context, gradients);
+    if (any && node->backward) {
+      const TraceSpan span(context.tracer, TraceKind::backward, node->name);
+      node->backward(context, gradients);
+    }
     node->backward = nullptr;  // lets go of the tensors; the input slots must live until their producers have run
     for (const auto& input : node->inputs) {
       if (input && input->is_parameter && --pending_uses[input.get()] == 0 && input->on_complete) input->on_complete();
