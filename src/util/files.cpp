@@ -104,6 +104,14 @@ void PosixFileLayer::write(OutputFile& file, const void* data, size_t size) {
   }
 }
 
+void PosixFileLayer::truncate(OutputFile& file, size_t size) {
+  int result;
+  do {
+    result = ::ftruncate(file.descriptor(), static_cast<off_t>(size));
+  } while (result != 0 && errno == EINTR);
+  if (result != 0) fail_system("truncate", file.path(), errno);
+}
+
 void PosixFileLayer::fsync(OutputFile& file) {
   if (fsync_retrying(file.descriptor()) != 0) fail_system("fsync", file.path(), errno);
 }

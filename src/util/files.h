@@ -40,6 +40,8 @@ class FileLayer {
   virtual OutputFile open_append(const std::string& path) = 0;
   /// Writes all of `size` bytes.
   virtual void write(OutputFile& file, const void* data, size_t size) = 0;
+  /// Shortens the file to its first `size` bytes.
+  virtual void truncate(OutputFile& file, size_t size) = 0;
   /// Returns once the contents of the file are on the device.
   virtual void fsync(OutputFile& file) = 0;
   virtual void close(OutputFile& file) = 0;
@@ -66,6 +68,7 @@ class PosixFileLayer : public FileLayer {
   OutputFile open_write(const std::string& path) override;
   OutputFile open_append(const std::string& path) override;
   void write(OutputFile& file, const void* data, size_t size) override;
+  void truncate(OutputFile& file, size_t size) override;
   void fsync(OutputFile& file) override;
   void close(OutputFile& file) override;
   void rename(const std::string& from, const std::string& to) override;

@@ -54,6 +54,10 @@ class FailingFileLayer : public FileLayer {
     target_.write(file, data, size);
     unsynced_.insert(file.path());
   }
+  void truncate(OutputFile& file, size_t size) override {
+    begin("truncate " + file.path());
+    target_.truncate(file, size);
+  }
   void fsync(OutputFile& file) override {
     begin("fsync " + file.path());
     target_.fsync(file);
