@@ -200,6 +200,10 @@ class Backend {
 
   // ---- permutation
   // ---------------------------------------------------------------------------------------------------
+  /// How decided the choices are: sums f64 [2] = sums over the tokens, in ascending order, of the entropy of the token's
+  /// row of probs, in nats, and of its margin, the least probability chosen less the largest not chosen (0 where either
+  /// is missing). probs [T, N] f32; the slots of token t are token_offsets[t] .. token_offsets[t+1] of ids [A] i32.
+  virtual void routing_statistics(In probs, In ids, In token_offsets, Out sums) = 0;
   /// Stable expert-major order of slots 0..A-1 by ids [A]: slot_of_row [A], row_of_slot [A], offsets [N + 1], all i32.
   virtual void sort_by_expert(In ids, std::int64_t num_experts, Out offsets, Out slot_of_row, Out row_of_slot) = 0;
   /// y [A, c] = x[index] (rows); any dtype, the same for both; index [A] i32.

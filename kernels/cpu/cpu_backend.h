@@ -84,6 +84,7 @@ class CpuBackend final : public Backend {
   void load_balance(In counts, float scale, Out balance) override;
   void set_sums(In x, std::int64_t tokens_per_set, Out sums) override;
 
+  void routing_statistics(In probs, In ids, In token_offsets, Out sums) override;
   // permutation.cpp
   void sort_by_expert(In ids, std::int64_t num_experts, Out offsets, Out slot_of_row, Out row_of_slot) override;
   void gather_rows(In x, In index, Out y) override;

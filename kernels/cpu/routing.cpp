@@ -172,6 +172,28 @@ void CpuBackend::expert_counts(In ids, In token_offsets, std::int64_t tokens_per
   });
 }
 
+void CpuBackend::routing_statistics(In probs, In ids, In token_offsets, Out sums) {
+  const char* const op = "routing_statistics";
+  check_rank(op, "probs", probs, 2);
+  check_dense(op, "probs", probs, probs.shape(), DType::f32);
+  check_dtype(op, "ids", ids, DType::i32);
+  check_contiguous(op, "ids", ids);
+  const std::int64_t num_tokens = probs.size(0);
+  const std::int64_t num_experts = probs.size(1);
+  check_dense(op, "token_offsets", token_offsets, {num_tokens + 1}, DType::i32);
+  check_dense(op, "sums", sums, {2}, DType::f64);
+  const std::int64_t per_task = rows_per_task(num_experts);
+  auto* const partials = reinterpret_cast<double*>(scratch(0, 0, 4 * num_chunks(num_tokens, per_task)));
+  const cpu::RoutingRows& rows = cpu::routing_rows(isa_);
+  for_chunks(pool_, num_tokens, per_task, [&](std::int64_t begin, std::int64_t end, int worker) {
+    rows.statistics(probs.data<float>(), ids.data<std::int32_t>(), token_offsets.data<std::int32_t>(), num_experts,
+                    scratch(worker, 1, num_experts), begin, end, partials + begin / per_task * 2);
+  });
+  double* const totals = sums.data<double>();
+  totals[0] = totals[1] = 0.0;
+  for (std::int64_t i = 0; i < 2 * num_chunks(num_tokens, per_task); ++i) totals[i % 2] += partials[i];
+}
+
 void CpuBackend::set_sums(In x, std::int64_t tokens_per_set, Out sums) {
   constexpr std::int64_t columns_per_task = 64;
   check_rank("set_sums", "x", x, 2);

@@ -37,6 +37,42 @@ void column_sums(const float* x, std::int64_t stride, std::int64_t num_rows, std
   });
 }
 
+float entropy(const float* probs, std::int64_t num_experts) {
+  const vfloat least = splat(__FLT_MIN__);  // below it p log p is nothing, and log_normal is undefined
+  return -sum_vectors(num_experts, [=](std::int64_t i, auto part) {
+    const vfloat p = load_part(probs + i, part);
+    return p * log_normal(max(p, least));
+  });
+}
+
+float margin(const float* probs, const std::int32_t* ids, std::int64_t num_slots, std::int64_t num_experts,
+             float* row) {
+  if (num_slots == 0 || num_slots == num_experts) return 0.0F;
+  for_vectors(num_experts, [=](std::int64_t i, auto part) { store_part(row + i, load_part(probs + i, part), part); });
+  float least = __builtin_inff();
+  for (std::int64_t slot = 0; slot < num_slots; ++slot) {
+    const float p = probs[ids[slot]];
+    least = p < least ? p : least;
+    row[ids[slot]] = 0.0F;
+  }
+  vfloat largest = vfloat{};
+  for_vectors(num_experts, [&](std::int64_t i, auto part) { largest = max(load_part(row + i, part), largest); });
+  return least - reduce_max(largest);
+}
+
+void statistics(const float* probs, const std::int32_t* ids, const std::int32_t* offsets, std::int64_t num_experts,
+                float* row, std::int64_t begin, std::int64_t end, double* sums) {
+  double total_entropy = 0.0;
+  double total_margin = 0.0;
+  for (std::int64_t token = begin; token < end; ++token) {
+    const float* const p = probs + token * num_experts;
+    total_entropy += (double)entropy(p, num_experts);
+    total_margin += (double)margin(p, ids + offsets[token], offsets[token + 1] - offsets[token], num_experts, row);
+  }
+  sums[0] = total_entropy;
+  sums[1] = total_margin;
+}
+
 template <class T>
 void norms(const T* x, std::int64_t num_rows, std::int64_t size, float* out) {
   for (std::int64_t row = 0; row < num_rows; ++row) {
@@ -66,7 +102,7 @@ void norms_backward(const T* x, const float* norm, const float* dnorms, std::int
 }  // namespace
 
 extern const RoutingRows routing_rows;
-const RoutingRows routing_rows = {choose, choose_backward, column_sums};
+const RoutingRows routing_rows = {choose, choose_backward, column_sums, statistics};
 extern const RowNormRows<float> row_norm_rows_f32;
 const RowNormRows<float> row_norm_rows_f32 = {norms<float>, norms_backward<float>};
 extern const RowNormRows<bf16> row_norm_rows_bf16;

@@ -39,6 +39,10 @@ struct RoutingRows {
   /// sums [num_columns] = sums over the rows of x [num_rows, num_columns], whose rows lie `stride` elements apart.
   void (*column_sums)(const float* x, std::int64_t stride, std::int64_t num_rows, std::int64_t num_columns,
                       float* sums);
+  /// sums [2] = sums of the entropies and of the margins of the rows of probs [T, N], whose choices are the slots
+  /// offsets [T + 1] of ids. row: scratch of N.
+  void (*statistics)(const float* probs, const std::int32_t* ids, const std::int32_t* offsets, std::int64_t num_experts,
+                     float* row, std::int64_t begin, std::int64_t end, double* sums);
 };
 
 template <class T>

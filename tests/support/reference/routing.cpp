@@ -116,4 +116,26 @@ Vector set_sums(const Vector& x, std::size_t num_experts, std::size_t tokens_per
   return sums;
 }
 
+RoutingStatistics routing_statistics(const Vector& probs, std::size_t num_experts, const Ids& ids,
+                                     const Ids& token_offsets) {
+  RoutingStatistics sums;
+  for (std::size_t t = 0; t + 1 < token_offsets.size(); ++t) {
+    std::vector<bool> is_chosen(num_experts, false);
+    for (auto slot = static_cast<std::size_t>(token_offsets[t]); slot < static_cast<std::size_t>(token_offsets[t + 1]);
+         ++slot) {
+      is_chosen[static_cast<std::size_t>(ids[slot])] = true;
+    }
+    Vector chosen;
+    Vector others;
+    for (std::size_t i = 0; i < num_experts; ++i) {
+      const double p = probs[t * num_experts + i];
+      if (p > 0.0) sums.entropy -= p * std::log(p);
+      (is_chosen[i] ? chosen : others).push_back(p);
+    }
+    if (chosen.empty() || others.empty()) continue;
+    sums.margin += *std::min_element(chosen.begin(), chosen.end()) - *std::max_element(others.begin(), others.end());
+  }
+  return sums;
+}
+
 }  // namespace artel::reference

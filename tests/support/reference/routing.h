@@ -35,4 +35,13 @@ Ids expert_counts(const Ids& ids, const Ids& token_offsets, std::size_t num_expe
 /// Sums [M, N] of the rows of x [T, N] in each set.
 Vector set_sums(const Vector& x, std::size_t num_experts, std::size_t tokens_per_set);
 
+/// Sums over the tokens: of the entropies of the rows of probs [T, N], and of the least probability chosen less the
+/// largest not chosen, where there are both.
+struct RoutingStatistics {
+  double entropy = 0.0;
+  double margin = 0.0;
+};
+RoutingStatistics routing_statistics(const Vector& probs, std::size_t num_experts, const Ids& ids,
+                                     const Ids& token_offsets);
+
 }  // namespace artel::reference
