@@ -1,5 +1,6 @@
 #include "checkpoint/parameters.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/backend.h"
@@ -9,14 +10,33 @@
 namespace artel {
 namespace {
 
-// Calls visit(slice, the slice's elements in the arena [numel]) for all that a store holds.
+// The rows of `slice` that stand at elements begin..end counted from its first.
+StoredSlice part_of(const StoredSlice& slice, std::int64_t begin, std::int64_t end) {
+  if (begin == 0 && end == slice.numel()) return slice;
+  const std::int64_t row = slice.numel() / slice.shape()[0];
+  if (begin % row != 0 || end % row != 0) {
+    fail("checkpoint",
+         concat("required whole rows of ", slice.name, ", found elements ", begin, " to ", end, " with rows of ", row));
+  }
+  StoredSlice part = slice;
+  part.begin.set(0, slice.begin[0] + begin / row);
+  part.end.set(0, slice.begin[0] + end / row);
+  return part;
+}
+
+// Calls visit(slice, first element in the arena, end) for every stored slice of a store, cut to the runs of `part`.
 template <class Visit>
-void for_each_slice(const ParameterStore& store, const Tensor& arena, const Visit& visit) {
+void for_each_slice(const ParameterStore& store, const ArenaRanges& part, const Visit& visit) {
   for (const Parameter& parameter : store.parameters()) {
-    std::int64_t position = parameter.arena_offset;
+    std::int64_t begin = parameter.arena_offset;
     for (const StoredSlice& slice : parameter.slices) {
-      visit(slice, arena.rows(position, position + slice.numel()));
-      position += slice.numel();
+      const std::int64_t end = begin + slice.numel();
+      for (const ArenaRange& range : part.ranges()) {
+        const std::int64_t from = std::max(begin, range.begin);
+        const std::int64_t to = std::min(end, range.end);
+        if (from < to) visit(part_of(slice, from - begin, to - begin), from, to);
+      }
+      begin = end;
     }
   }
 }
@@ -95,8 +115,14 @@ void read_slice(Context& context, const Checkpoint& checkpoint, const std::strin
 
 void append_pieces(Context& context, const ParameterStore& store, const Tensor& arena, const std::string& prefix,
                    std::vector<TensorPiece>& pieces) {
-  for_each_slice(store, arena, [&](const StoredSlice& slice, const Tensor& values) {
-    append_slice(context, prefix + slice.name, slice, values, pieces);
+  const ArenaRanges whole = ArenaRanges::whole(store.num_elements());
+  append_pieces(context, store, arena, whole, whole, prefix, pieces);
+}
+
+void append_pieces(Context& context, const ParameterStore& store, const Tensor& compact, const ArenaRanges& held,
+                   const ArenaRanges& part, const std::string& prefix, std::vector<TensorPiece>& pieces) {
+  for_each_slice(store, part, [&](const StoredSlice& slice, std::int64_t begin, std::int64_t end) {
+    append_slice(context, prefix + slice.name, slice, held.rows(compact, begin, end), pieces);
   });
 }
 
@@ -106,9 +132,14 @@ void append_piece(Context& context, const std::string& name, const Tensor& tenso
 
 void read_pieces(Context& context, const ParameterStore& store, const Checkpoint& checkpoint, const std::string& prefix,
                  const Tensor& arena) {
+  read_pieces(context, store, checkpoint, prefix, arena, ArenaRanges::whole(store.num_elements()));
+}
+
+void read_pieces(Context& context, const ParameterStore& store, const Checkpoint& checkpoint, const std::string& prefix,
+                 const Tensor& compact, const ArenaRanges& held) {
   Buffers buffers;
-  for_each_slice(store, arena, [&](const StoredSlice& slice, const Tensor& values) {
-    read_slice(context, checkpoint, prefix + slice.name, slice, values, buffers);
+  for_each_slice(store, held, [&](const StoredSlice& slice, std::int64_t begin, std::int64_t end) {
+    read_slice(context, checkpoint, prefix + slice.name, slice, held.rows(compact, begin, end), buffers);
   });
 }
 

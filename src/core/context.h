@@ -7,6 +7,7 @@
 namespace artel {
 
 class Backend;
+class Communicator;
 class RecomputeLog;
 class Tracer;
 class TensorProbe;
@@ -20,6 +21,7 @@ struct Context {
   RecomputeLog* recompute_log = nullptr;  ///< set while a block runs whose activations will be recomputed
   bool replaying = false;  ///< the second pass of a recomputed block: no losses, statistics, state updates
   Tracer* tracer = nullptr;  ///< set while time is taken (core/trace.h)
+  Communicator* progress = nullptr;  ///< polled between operations of backward; none on one rank
   TensorProbe* probe = nullptr;  ///< looks at named tensors (ops/probe.h); none in a normal pass
 
   Tensor empty(const Shape& shape, DType dtype) const { return Tensor::empty(allocator, shape, dtype); }

@@ -1,16 +1,30 @@
 #include "model/moe_layer.h"
 
+#include "ops/probe.h"
+
 namespace artel {
+namespace {
+
+std::unique_ptr<TokenDispatcher> make_dispatcher(Communicator* expert_group) {
+  if (expert_group == nullptr || expert_group->size() == 1) return std::make_unique<LocalDispatcher>();
+  return make_all_to_all_dispatcher(*expert_group);
+}
+
+}  // namespace
 
 MoeLayer::MoeLayer(const RouterSetup& setup, const RouterFactory& factory)
-    : num_experts_(setup.model.num_experts),
+    : layer_(setup.layer),
+      num_experts_(setup.model.num_experts),
       router_(factory(setup)),
-      dispatcher_(std::make_unique<LocalDispatcher>()),
+      dispatcher_(make_dispatcher(setup.expert_group)),
       expert_counts_(static_cast<std::size_t>(setup.model.num_experts), 0) {
   ExpertOptions options = router_->expert_options();
   options.prefix = setup.prefix + "experts.";
   options.hidden_size = setup.model.hidden_size;
-  options.num_local_experts = setup.model.num_experts;
+  const int group_size = setup.expert_group != nullptr ? setup.expert_group->size() : 1;
+  const int group_rank = setup.expert_group != nullptr ? setup.expert_group->rank() : 0;
+  options.num_local_experts = setup.model.num_experts / group_size;
+  options.first_expert = options.num_local_experts * group_rank;
   experts_.emplace(setup.store, options);
   // UoE's shared expert is virtual: for it the width only says what routing_neurons: auto has to match.
   if (setup.model.routing.type != "uoe" && setup.model.shared_expert_intermediate_size > 0) {
@@ -30,24 +44,53 @@ std::shared_ptr<const DispatchPlan> MoeLayer::make_plan(Context& context, const 
   return plan;
 }
 
-Variable MoeLayer::forward(Context& context, RouteInput input) {
+void MoeLayer::note_choices(Context& context, const Routing& routing) {
+  noted_choices_.push_back({context.empty({2}, DType::f64), routing.probs.size(0)});
+  context.backend.routing_statistics(routing.probs, routing.expert_ids, routing.token_offsets,
+                                     noted_choices_.back().sums);
+}
+
+ChoiceStatistics MoeLayer::take_choices(Context& context) {
+  ChoiceStatistics statistics;
+  for (const NotedChoices& noted : noted_choices_) {
+    double sums[2];
+    context.backend.download(noted.sums, sums);
+    statistics.entropy += sums[0];
+    statistics.margin += sums[1];
+    statistics.num_tokens += noted.num_tokens;
+  }
+  noted_choices_.clear();
+  return statistics;
+}
+
+Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* observer) {
   input.experts = &*experts_;
-  const Routing routing = router_->route(context, input);
+  Routing routing = router_->route(context, input);
+  watch_value(context, layer_, "mlp.router.probs", routing.probs);
+  watch(context, layer_, "mlp.router.weights", routing.weights);
+  watch(context, layer_, "mlp.router.travelling", routing.travelling);
   const auto plan = make_plan(context, routing, input.training);
-  DispatchedRows rows = dispatcher_->dispatch_start(context, input.x, routing.weights, routing.travelling, *plan);
+  if (input.training && !context.replaying) note_choices(context, routing);
+  if (observer != nullptr) observer->on_routing(layer_, input.x.data, routing, plan->order.groups->host);
+  const PendingDispatch pending =
+      dispatcher_->dispatch_start(context, input.x, routing.weights, routing.travelling, *plan);
   // What needs no expert is computed while the rows travel.
   Variable base = router_->side_output(context, routing);
   if (shared_expert_) {
     const Variable shared = shared_expert_->forward(context, input.x);
     base = base.defined() ? add(context, base, shared) : shared;
   }
-  rows = dispatcher_->dispatch_wait(context, rows);
-  const Variable y = experts_->forward(context, rows.x, rows.travelling, rows.weights, plan->order.groups);
-  return dispatcher_->combine(context, y, *plan, base);
+  watch(context, layer_, "mlp.shared_expert", base);
+  const DispatchedRows rows = dispatcher_->dispatch_wait(context, pending, *plan);
+  Variable y = experts_->forward(context, rows.x, rows.travelling, rows.weights, plan->groups);
+  watch(context, layer_, "mlp.experts", y);
+  const Variable output = dispatcher_->combine(context, y, *plan, base);
+  if (observer != nullptr) observer->on_output(layer_, output.data);
+  return output;
 }
 
 LayerStatistics MoeLayer::take_statistics(Context& context) {
-  LayerStatistics statistics{expert_counts_, router_->auxiliary().take(context)};
+  LayerStatistics statistics{expert_counts_, router_->auxiliary().take(context), take_choices(context)};
   expert_counts_.assign(expert_counts_.size(), 0);
   return statistics;
 }

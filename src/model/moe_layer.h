@@ -13,10 +13,34 @@
 
 namespace artel {
 
+/// How decided a layer's choices were: sums over the tokens of an optimizer step on this rank.
+struct ChoiceStatistics {
+  double entropy = 0.0;  ///< of the token's probabilities, in nats
+  double margin = 0.0;   ///< least probability chosen less the largest not chosen
+  std::int64_t num_tokens = 0;
+};
+
 /// Routing of one layer over an optimizer step on this rank.
 struct LayerStatistics {
   std::vector<std::int64_t> expert_counts;  ///< [N] assignments
   AuxiliaryValues auxiliary;
+  ChoiceStatistics choice;
+};
+
+/// Looks at what the MoE layers of a pass decide and compute; takes no part in it.
+class RoutingObserver {
+ public:
+  RoutingObserver() = default;
+  RoutingObserver(const RoutingObserver&) = delete;
+  RoutingObserver& operator=(const RoutingObserver&) = delete;
+  virtual ~RoutingObserver() = default;
+
+  /// The layer's input x [T, d] and what the method decided; expert i got
+  /// expert_offsets[i] .. expert_offsets[i + 1] of the assignments.
+  virtual void on_routing(std::int64_t /*layer*/, const Tensor& /*x*/, const Routing& /*routing*/,
+                          const std::vector<std::int32_t>& /*expert_offsets*/) {}
+  /// The layer's output y [T, d].
+  virtual void on_output(std::int64_t /*layer*/, const Tensor& /*y*/) {}
 };
 
 /// Router, dispatcher, experts and, with a method that wants one, a real shared expert.
@@ -25,8 +49,8 @@ class MoeLayer {
  public:
   MoeLayer(const RouterSetup& setup, const RouterFactory& factory);
 
-  /// y [T, d] for input.x [T, d].
-  Variable forward(Context& context, RouteInput input);
+  /// y [T, d] for input.x [T, d]; `observer` may be null.
+  Variable forward(Context& context, RouteInput input, RoutingObserver* observer = nullptr);
 
   Router& router() { return *router_; }
   /// Statistics since the last call, of training passes only.
@@ -34,13 +58,22 @@ class MoeLayer {
 
  private:
   std::shared_ptr<const DispatchPlan> make_plan(Context& context, const Routing& routing, bool training);
+  void note_choices(Context& context, const Routing& routing);
+  ChoiceStatistics take_choices(Context& context);
 
+  struct NotedChoices {
+    Tensor sums;  ///< [2] f64: entropies and margins of a micro-batch
+    std::int64_t num_tokens;
+  };
+
+  std::int64_t layer_;
   std::int64_t num_experts_;
   std::unique_ptr<Router> router_;
   std::optional<GroupedExperts> experts_;
   std::optional<Mlp> shared_expert_;
   std::unique_ptr<TokenDispatcher> dispatcher_;
   std::vector<std::int64_t> expert_counts_;
+  std::vector<NotedChoices> noted_choices_;  ///< on the device until somebody asks
 };
 
 }  // namespace artel

@@ -1,20 +1,30 @@
 #include "model/transformer.h"
 
+#include "ops/probe.h"
 #include "util/error.h"
 
 namespace artel {
 
 Transformer::Transformer(const ModelConfig& config, Communicator& world, const RouterFactory& factory)
+    : Transformer(config, world, nullptr, factory) {}
+
+Transformer::Transformer(const ModelConfig& config, const Mesh& mesh, const RouterFactory& factory)
+    : Transformer(config, mesh.world(), &mesh.expert(), factory) {}
+
+Transformer::Transformer(const ModelConfig& config, Communicator& world, Communicator* expert_group,
+                         const RouterFactory& factory)
     : config_(config),
       embedding_(declare_whole(store_, "model.embed_tokens.weight", {config.vocab_size, config.hidden_size})) {
-  for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) add_block(layer, world, factory);
+  for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+    add_block(layer, world, expert_group, factory);
   final_norm_ = std::make_unique<RmsNorm>(store_, "model.norm.weight", config.hidden_size, config.rms_norm_eps);
   if (!config.tie_word_embeddings) {
     head_ = std::make_unique<Linear>(store_, "lm_head.weight", config.vocab_size, config.hidden_size);
   }
 }
 
-void Transformer::add_block(std::int64_t layer, Communicator& world, const RouterFactory& factory) {
+void Transformer::add_block(std::int64_t layer, Communicator& world, Communicator* expert_group,
+                            const RouterFactory& factory) {
   const std::string prefix = "model.layers." + std::to_string(layer) + ".";
   const AttentionOptions attention{
       config_.hidden_size, config_.num_attention_heads, config_.num_key_value_heads, config_.head_dim,
@@ -23,17 +33,22 @@ void Transformer::add_block(std::int64_t layer, Communicator& world, const Route
       {RmsNorm(store_, prefix + "input_layernorm.weight", config_.hidden_size, config_.rms_norm_eps),
        Attention(store_, prefix + "self_attn.", attention),
        RmsNorm(store_, prefix + "post_attention_layernorm.weight", config_.hidden_size, config_.rms_norm_eps), nullptr,
-       nullptr});
+       nullptr, layer});
   if (config_.num_experts > 0) {
     blocks_.back().moe =
-        std::make_unique<MoeLayer>(RouterSetup{config_, layer, prefix + "mlp.", store_, world}, factory);
+        std::make_unique<MoeLayer>(RouterSetup{config_, layer, prefix + "mlp.", store_, world, expert_group}, factory);
   } else {
     blocks_.back().mlp = std::make_unique<Mlp>(store_, prefix + "mlp.", config_.hidden_size, config_.intermediate_size);
   }
 }
 
 void Transformer::allocate(Context& context, DType dtype) {
-  store_.allocate(context, dtype);
+  store_.lay_out();
+  allocate(context, dtype, ArenaRanges::whole(store_.num_elements()));
+}
+
+void Transformer::allocate(Context& context, DType dtype, const ArenaRanges& owned) {
+  store_.allocate(context, dtype, owned);
   cos_sin_ = rope_table(context, config_.max_position_embeddings, config_.head_dim, config_.rope_theta);
   for (Block& block : blocks_) {
     if (block.moe) block.moe->router().allocate_state(context);
@@ -46,18 +61,29 @@ void Transformer::initialise(Context& context, std::int64_t seed) {
 
 std::vector<Variable> Transformer::run_block(Context& context, const Block& block, const std::vector<Variable>& stream,
                                              const Tensor& ids, const PassInfo& info) const {
-  const NormResult before_attention = block.input_norm.forward(context, stream[0], stream[1]);
-  const Variable attended = block.attention.forward(context, before_attention.normalised, info.num_sequences, cos_sin_);
-  const NormResult before_ffn = block.post_attention_norm.forward(context, before_attention.sum, attended);
-  if (!block.moe) return {before_ffn.sum, block.mlp->forward(context, before_ffn.normalised)};
+  NormResult before_attention = block.input_norm.forward(context, stream[0], stream[1]);
+  watch(context, block.layer, "input", before_attention.sum);
+  watch(context, block.layer, "input_layernorm", before_attention.normalised);
+  Variable attended = block.attention.forward(context, before_attention.normalised, info.num_sequences, cos_sin_);
+  watch(context, block.layer, "self_attn", attended);
+  NormResult before_ffn = block.post_attention_norm.forward(context, before_attention.sum, attended);
+  watch(context, block.layer, "post_attention", before_ffn.sum);
+  watch(context, block.layer, "post_attention_layernorm", before_ffn.normalised);
+  return {before_ffn.sum, run_ffn(context, block, before_ffn.normalised, ids, info)};
+}
+
+Variable Transformer::run_ffn(Context& context, const Block& block, const Variable& x, const Tensor& ids,
+                              const PassInfo& info) const {
   RouteInput input;
-  input.x = before_ffn.normalised;
+  input.x = x;
   input.token_ids = ids;
   input.step = info.step;
   input.sequence_length = ids.numel() / info.num_sequences;
   input.tokens_per_step = info.tokens_per_step;
   input.training = info.training;
-  return {before_ffn.sum, block.moe->forward(context, input)};
+  Variable y = block.moe ? block.moe->forward(context, input, info.observer) : block.mlp->forward(context, x);
+  watch(context, block.layer, "mlp", y);
+  return y;
 }
 
 Variable Transformer::hidden_states(Context& context, const Tensor& ids, const PassInfo& info) {
@@ -71,6 +97,7 @@ Variable Transformer::hidden_states(Context& context, const Tensor& ids, const P
              " tokens, found " + std::to_string(ids.numel() / info.num_sequences));
   }
   std::vector<Variable> stream = {embedding(context, embedding_.variable, ids), Variable()};
+  watch(context, -1, "embed_tokens", stream[0]);
   for (const Block& block : blocks_) {
     if (info.recompute_blocks) {
       stream = recompute(context, stream, [this, &block, ids, info](Context& ctx, const std::vector<Variable>& inputs) {
@@ -80,7 +107,9 @@ Variable Transformer::hidden_states(Context& context, const Tensor& ids, const P
       stream = run_block(context, block, stream, ids, info);
     }
   }
-  return final_norm_->forward(context, stream[0], stream[1]).normalised;
+  Variable normalised = final_norm_->forward(context, stream[0], stream[1]).normalised;
+  watch(context, -1, "norm", normalised);
+  return normalised;
 }
 
 const Variable& Transformer::head_weight() const {
@@ -100,6 +129,16 @@ Tensor Transformer::logits(Context& context, const Tensor& ids, std::int64_t num
   info.num_sequences = num_sequences;
   const Variable hidden = hidden_states(inference, ids, info);
   return linear(inference, hidden, head_weight(), DType::f32).data;
+}
+
+Tensor Transformer::next_logits(Context& context, const Tensor& ids) {
+  Context inference = context;
+  inference.record_tape = false;
+  PassInfo info;
+  info.num_sequences = 1;
+  const Tensor hidden = hidden_states(inference, ids, info).data;
+  const Variable last(hidden.rows(hidden.size(0) - 1, hidden.size(0)));
+  return linear(inference, last, head_weight(), DType::f32).data;
 }
 
 std::vector<LayerStatistics> Transformer::take_statistics(Context& context) {

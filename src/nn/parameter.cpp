@@ -10,6 +10,8 @@ namespace {
 
 // Parameters begin on cache lines in every arena, so that kernels read whole vectors.
 constexpr std::int64_t alignment_elements = 64;
+// Weights that are rounded at once when they are drawn.
+constexpr std::int64_t rounding_elements = std::int64_t{1} << 20;
 
 // Calls row(stored_element_index, piece_element_index, count) for every run of a slice that is contiguous in the stored
 // tensor; slices have one or two dimensions.
@@ -82,11 +84,17 @@ void ParameterStore::lay_out() {
 
 void ParameterStore::allocate(Context& context, DType dtype) {
   lay_out();
+  allocate(context, dtype, ArenaRanges::whole(num_elements_));
+}
+
+void ParameterStore::allocate(Context& context, DType dtype, const ArenaRanges& owned) {
+  lay_out();
+  owned_ = owned;
   values_ = context.empty({num_elements_}, dtype);
-  masters_ = dtype == DType::f32 ? values_ : context.empty({num_elements_}, DType::f32);
   gradients_ = context.empty({num_elements_}, DType::f32);
-  context.backend.fill(masters_, 0.0F);  // the gaps between parameters count in norms and checksums
-  context.backend.fill(values_, 0.0F);
+  context.backend.fill(values_, 0.0F);  // the gaps between parameters count in norms and checksums
+  masters_ = has_masters() ? context.empty({owned_.num_elements()}, DType::f32) : values_;
+  if (has_masters()) context.backend.fill(masters_, 0.0F);
   zero_gradients(context);
   for (Parameter& parameter : parameters_) {
     parameter.variable = make_leaf(view_of(parameter, values_));
@@ -115,12 +123,34 @@ void ParameterStore::initialise(Context& context, std::int64_t seed, double stdd
     const Piece& piece = pieces[static_cast<std::size_t>(i)];
     initialise_piece(*piece.slice, piece.parameter->initialisation, seed, stddev, host.data() + piece.offset);
   });
-  context.backend.upload(host.data(), masters_);
-  refresh_values(context);
+  set_values(context, host);
+}
+
+// Values and masters from weights [n] on the host.
+void ParameterStore::set_values(Context& context, const std::vector<float>& host) {
+  if (!has_masters()) return context.backend.upload(host.data(), values_);
+  // In parts, so that no second fp32 arena is needed to round from.
+  const std::int64_t part = std::min(num_elements_, rounding_elements);
+  const Tensor staging = context.empty({part}, DType::f32);
+  for (std::int64_t begin = 0; begin < num_elements_; begin += part) {
+    const std::int64_t end = std::min(begin + part, num_elements_);
+    context.backend.upload(host.data() + begin, staging.rows(0, end - begin));
+    context.backend.copy(staging.rows(0, end - begin), values_.rows(begin, end));
+  }
+  for (const ArenaRange& range : owned_.ranges()) {
+    context.backend.upload(host.data() + range.begin, master_rows(range.begin, range.end));
+  }
 }
 
 void ParameterStore::refresh_values(Context& context) {
-  if (values_.dtype() != DType::f32) context.backend.copy(masters_, values_);
+  if (!has_masters()) return;
+  for (const ArenaRange& range : owned_.ranges()) {
+    context.backend.copy(master_rows(range.begin, range.end), values_.rows(range.begin, range.end));
+  }
+}
+
+Tensor ParameterStore::master_rows(std::int64_t begin, std::int64_t end) const {
+  return has_masters() ? owned_.rows(masters_, begin, end) : values_.rows(begin, end);
 }
 
 void ParameterStore::zero_gradients(Context& context) {

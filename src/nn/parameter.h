@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/shards.h"
 #include "ops/tape.h"
 
 namespace artel {
@@ -43,9 +44,9 @@ struct Parameter {
   std::int64_t numel() const { return shape.numel(); }
 };
 
-/// All parameters of a model and the flat arenas that hold them: values in the activation type, fp32 gradients, and
-/// fp32 masters when the values are bf16. Named tensors are views; dense parameters come first, then experts'. Declare
-/// first, allocate once.
+/// All parameters of a model and the flat arenas that hold them: values in the activation type, fp32 gradients, and,
+/// when the values are bf16, fp32 masters of those elements that this rank updates. Named tensors are views; dense
+/// parameters come first, then experts'. Declare first, lay out, allocate once.
 class ParameterStore {
  public:
   ParameterStore() = default;
@@ -56,12 +57,16 @@ class ParameterStore {
   /// shape.
   Parameter& declare(Parameter parameter);
 
-  /// Allocates the arenas, gradients zeroed, values undefined.
+  /// Gives every parameter its place in the arenas; after the last declaration.
+  void lay_out();
+  /// Allocates the arenas, zeroed; masters for the elements in `owned`, which is all of them unless optimizer state is
+  /// sharded.
   void allocate(Context& context, DType dtype);
+  void allocate(Context& context, DType dtype, const ArenaRanges& owned);
   /// Draws every parameter: element e of stored tensor n is normal(0, stddev) keyed by (seed, n, e), norms are 1. The
   /// result depends neither on the layout over ranks nor on which parameter a stored tensor was split into.
   void initialise(Context& context, std::int64_t seed, double stddev);
-  /// values = rounded masters (bf16 runs; nothing to do in fp32).
+  /// Owned values = rounded masters (bf16 runs; nothing to do in fp32).
   void refresh_values(Context& context);
   void zero_gradients(Context& context);
 
@@ -69,16 +74,23 @@ class ParameterStore {
   std::int64_t num_elements() const { return num_elements_; }
   DType dtype() const { return values_.dtype(); }
   const Tensor& values() const { return values_; }        ///< [n] activation type
-  const Tensor& masters() const { return masters_; }      ///< [n] f32; the values themselves in fp32 runs
   const Tensor& gradients() const { return gradients_; }  ///< [n] f32
+  /// The elements that this rank updates.
+  const ArenaRanges& owned() const { return owned_; }
+  /// Whether masters stand apart from the values (bf16 runs).
+  bool has_masters() const { return dtype() != DType::f32; }
+  const Tensor& masters() const { return masters_; }  ///< [owned] f32, compact; the values themselves in fp32 runs
+  /// The fp32 weights of elements begin..end of the arenas, which must lie in one run of owned().
+  Tensor master_rows(std::int64_t begin, std::int64_t end) const;
   /// The elements of `parameter` in an arena of this store's layout.
   static Tensor view_of(const Parameter& parameter, const Tensor& arena);
 
  private:
-  void lay_out();
+  void set_values(Context& context, const std::vector<float>& host);
 
   std::deque<Parameter> parameters_;
   std::int64_t num_elements_ = 0;
+  ArenaRanges owned_;
   Tensor values_;
   Tensor masters_;
   Tensor gradients_;

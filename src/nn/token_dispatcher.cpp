@@ -1,5 +1,7 @@
 #include "nn/token_dispatcher.h"
 
+#include "core/trace.h"
+
 namespace artel {
 namespace {
 
@@ -20,11 +22,10 @@ Tensor token_of_slots(Context& context, const Tensor& token_offsets, std::int64_
 
 }  // namespace
 
-std::shared_ptr<const DispatchPlan> LocalDispatcher::plan(Context& context, const Assignments& assignments) {
+RowOrder sort_assignments(Context& context, const Assignments& assignments) {
   const std::int64_t num_slots = assignments.expert_ids.numel();
-  auto plan = std::make_shared<DispatchPlan>();
+  RowOrder order;
   auto groups = std::make_shared<GroupOffsets>();
-  RowOrder& order = plan->order;
   groups->device = context.empty({assignments.num_experts + 1}, DType::i32);
   order.slot_of_row = context.empty({num_slots}, DType::i32);
   order.row_of_slot = context.empty({num_slots}, DType::i32);
@@ -37,20 +38,33 @@ std::shared_ptr<const DispatchPlan> LocalDispatcher::plan(Context& context, cons
   groups->host.resize(static_cast<std::size_t>(assignments.num_experts) + 1);
   context.backend.download(groups->device, groups->host.data());
   order.groups = std::move(groups);
-  return plan;
+  return order;
 }
 
-DispatchedRows LocalDispatcher::dispatch_start(Context& context, const Variable& x, const Variable& weights,
-                                               const Variable& travelling, const DispatchPlan& plan) {
+DispatchedRows gather_rows_by_expert(Context& context, const Variable& x, const Variable& weights,
+                                     const Variable& travelling, const RowOrder& order) {
   DispatchedRows rows;
-  rows.x = gather_tokens(context, x, plan.order);
-  rows.weights = gather_slots(context, weights, plan.order);
-  if (travelling.defined()) rows.travelling = gather_unique(context, travelling, plan.order.slot_of_row);
+  rows.x = gather_tokens(context, x, order);
+  rows.weights = gather_slots(context, weights, order);
+  if (travelling.defined()) rows.travelling = gather_unique(context, travelling, order.slot_of_row);
   return rows;
 }
 
-DispatchedRows LocalDispatcher::dispatch_wait(Context&, DispatchedRows pending) {
-  return pending;
+std::shared_ptr<const DispatchPlan> LocalDispatcher::plan(Context& context, const Assignments& assignments) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "dispatch_plan");
+  auto plan = std::make_shared<DispatchPlan>();
+  plan->order = sort_assignments(context, assignments);
+  plan->groups = plan->order.groups;
+  return plan;
+}
+
+PendingDispatch LocalDispatcher::dispatch_start(Context& context, const Variable& x, const Variable& weights,
+                                                const Variable& travelling, const DispatchPlan& plan) {
+  return {gather_rows_by_expert(context, x, weights, travelling, plan.order), {}};
+}
+
+DispatchedRows LocalDispatcher::dispatch_wait(Context&, const PendingDispatch& pending, const DispatchPlan&) {
+  return pending.rows;
 }
 
 Variable LocalDispatcher::combine(Context& context, const Variable& rows, const DispatchPlan& plan,

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
+#include "ops/comm_ops.h"
 #include "ops/moe_ops.h"
 
-// Shapes: T tokens · A assignments · d hidden_size · r width of the travelling rows · N experts.
+// Shapes: T tokens · A assignments (A_local: of this rank's experts) · d hidden_size · r width of the travelling rows ·
+// N experts.
 
 namespace artel {
 
@@ -17,13 +20,24 @@ struct Assignments {
 
 /// Frozen once per step and layer; made from counts alone, reused when a block is recomputed.
 struct DispatchPlan {
-  RowOrder order;
+  RowOrder order;                              ///< the rows of this rank's tokens, by expert over all N
+  std::shared_ptr<const GroupOffsets> groups;  ///< the rows that this rank's experts compute, by local expert
+  // Between ranks only:
+  std::shared_ptr<const RowExchange> exchange;
+  Tensor arrival_of_row;  ///< [A_local] i32: where each row that is computed here stood on arrival
+  Tensor row_of_arrival;  ///< [A_local] i32
 };
 
 struct DispatchedRows {
   Variable x;           ///< [A, d] in expert-major order
   Variable weights;     ///< [A] f32, each row's own
   Variable travelling;  ///< [A, r] or undefined
+};
+
+/// Rows on their way: what is here already, and the transfers under way.
+struct PendingDispatch {
+  DispatchedRows rows;
+  std::vector<TravellingRows> transfers;  ///< of x, weights and, if there are any, travelling rows
 };
 
 /// Brings tokens to experts and expert outputs back. Dispatch is split into start and wait, so that what does not
@@ -38,9 +52,9 @@ class TokenDispatcher {
 
   virtual std::shared_ptr<const DispatchPlan> plan(Context& context, const Assignments& assignments) = 0;
   /// x [T, d], weights [A] in slot order, travelling [A, r] in slot order or undefined.
-  virtual DispatchedRows dispatch_start(Context& context, const Variable& x, const Variable& weights,
-                                        const Variable& travelling, const DispatchPlan& plan) = 0;
-  virtual DispatchedRows dispatch_wait(Context& context, DispatchedRows pending) = 0;
+  virtual PendingDispatch dispatch_start(Context& context, const Variable& x, const Variable& weights,
+                                         const Variable& travelling, const DispatchPlan& plan) = 0;
+  virtual DispatchedRows dispatch_wait(Context& context, const PendingDispatch& pending, const DispatchPlan& plan) = 0;
   /// y [T, d] = base + sum over each token's slots, in slot order, of rows [A, d]; base (undefined: zero) is consumed.
   virtual Variable combine(Context& context, const Variable& rows, const DispatchPlan& plan, const Variable& base) = 0;
 };
@@ -49,10 +63,20 @@ class TokenDispatcher {
 class LocalDispatcher final : public TokenDispatcher {
  public:
   std::shared_ptr<const DispatchPlan> plan(Context& context, const Assignments& assignments) override;
-  DispatchedRows dispatch_start(Context& context, const Variable& x, const Variable& weights,
-                                const Variable& travelling, const DispatchPlan& plan) override;
-  DispatchedRows dispatch_wait(Context& context, DispatchedRows pending) override;
+  PendingDispatch dispatch_start(Context& context, const Variable& x, const Variable& weights,
+                                 const Variable& travelling, const DispatchPlan& plan) override;
+  DispatchedRows dispatch_wait(Context& context, const PendingDispatch& pending, const DispatchPlan& plan) override;
   Variable combine(Context& context, const Variable& rows, const DispatchPlan& plan, const Variable& base) override;
 };
+
+/// Experts in equal shares on the ranks of `group`, in rank order: rows go to the owners of their experts and come
+/// back. Every rank takes part whatever its counts. `group` must outlive it.
+std::unique_ptr<TokenDispatcher> make_all_to_all_dispatcher(Communicator& group);
+
+/// The expert-major order of a rank's own assignments.
+RowOrder sort_assignments(Context& context, const Assignments& assignments);
+/// Rows of x, weights and travelling in that order.
+DispatchedRows gather_rows_by_expert(Context& context, const Variable& x, const Variable& weights,
+                                     const Variable& travelling, const RowOrder& order);
 
 }  // namespace artel

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "comm/communicator.h"
 #include "core/trace.h"
 #include "util/error.h"
 
@@ -115,7 +116,7 @@ void contribute(Context& context, GradientSlot& slot, const Tensor& gradient) {
   context.backend.add(gradient.view(slot.shape), gradient_target(context, slot).tensor);
 }
 
-void backward(Context& context, const std::vector<Variable>& roots, const std::function<void()>& between_nodes) {
+void backward(Context& context, const std::vector<Variable>& roots) {
   for (const Variable& root : roots) seed_root(context, root);
   const auto nodes = reachable_nodes(roots);
   std::unordered_map<GradientSlot*, int> pending_uses;  // of parameters
@@ -135,7 +136,7 @@ void backward(Context& context, const std::vector<Variable>& roots, const std::f
     for (const auto& input : node->inputs) {
       if (input && input->is_parameter && --pending_uses[input.get()] == 0 && input->on_complete) input->on_complete();
     }
-    if (between_nodes) between_nodes();
+    if (context.progress != nullptr) context.progress->poll();
   }
 }
 

@@ -73,9 +73,9 @@ GradientTarget gradient_target(Context& context, GradientSlot& slot);
 void contribute(Context& context, GradientSlot& slot, const Tensor& gradient);
 
 /// Runs the tape backward from `roots`, whose slots must hold their gradients (a root of one element without one gets
-/// 1). Nodes run in descending order of execution and are released as they go. `between_nodes` is called after each
+/// 1). Nodes run in descending order of execution and are released as they go; context.progress is polled after each
 /// node.
-void backward(Context& context, const std::vector<Variable>& roots, const std::function<void()>& between_nodes = {});
+void backward(Context& context, const std::vector<Variable>& roots);
 
 /// What the first pass of a recomputed block leaves for the second: decisions that must not be taken twice. Entries are
 /// written and read in the same order.

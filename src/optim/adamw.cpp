@@ -5,21 +5,26 @@
 
 namespace artel {
 
-AdamW::AdamW(Context& context, ParameterStore& store, const OptimizerConfig& config) : store_(store), config_(config) {
-  const Shape arena{store.num_elements()};
-  exp_avg_ = context.empty(arena, DType::f32);
-  exp_avg_sq_ = context.empty(arena, DType::f32);
+AdamW::AdamW(Context& context, ParameterStore& store, const OptimizerConfig& config)
+    : AdamW(context, store, config, store.owned()) {}
+
+AdamW::AdamW(Context& context, ParameterStore& store, const OptimizerConfig& config, ArenaRanges counted)
+    : store_(store), config_(config), counted_(std::move(counted)) {
+  const Shape owned{store.owned().num_elements()};
+  exp_avg_ = context.empty(owned, DType::f32);
+  exp_avg_sq_ = context.empty(owned, DType::f32);
   context.backend.fill(exp_avg_, 0.0F);
   context.backend.fill(exp_avg_sq_, 0.0F);
-  sum_of_squares_ = context.empty({1}, DType::f64);
+  sums_of_squares_ = context.empty({static_cast<std::int64_t>(counted_.ranges().size())}, DType::f64);
   grad_scale_ = context.empty({1}, DType::f32);
 
+  std::vector<Range> decays;
   for (const Parameter& parameter : store.parameters()) {
-    ranges_.push_back({parameter.arena_offset, parameter.arena_offset + parameter.numel(), parameter.weight_decay});
+    decays.push_back({parameter.arena_offset, parameter.arena_offset + parameter.numel(), parameter.weight_decay});
   }
-  std::sort(ranges_.begin(), ranges_.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  std::sort(decays.begin(), decays.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
   std::vector<Range> merged;
-  for (const Range& range : ranges_) {
+  for (const Range& range : decays) {
     // The gap between two parameters holds zeros, and an update keeps them zero.
     if (!merged.empty() && merged.back().weight_decay == range.weight_decay) {
       merged.back().end = range.end;
@@ -27,18 +32,31 @@ AdamW::AdamW(Context& context, ParameterStore& store, const OptimizerConfig& con
       merged.push_back(range);
     }
   }
-  ranges_ = std::move(merged);
+  for (const ArenaRange& own : store.owned().ranges()) {
+    for (const Range& range : merged) {
+      const Range part{std::max(own.begin, range.begin), std::min(own.end, range.end), range.weight_decay};
+      if (part.begin < part.end) ranges_.push_back(part);
+    }
+  }
 }
 
-StepResult AdamW::step(Context& context, double lr, std::int64_t step) {
-  StepResult result;
+double AdamW::grad_norm(Context& context, const SumOverRanks& sum_over_ranks) {
+  const std::vector<ArenaRange>& runs = counted_.ranges();
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    context.backend.sum_of_squares(store_.gradients().rows(runs[i].begin, runs[i].end),
+                                   sums_of_squares_.rows(row, row + 1));
+  }
+  std::vector<double> sums(runs.size());
+  if (!sums.empty()) context.backend.download(sums_of_squares_, sums.data());
   double sum = 0.0;
-  context.backend.sum_of_squares(store_.gradients(), sum_of_squares_);
-  context.backend.download(sum_of_squares_, &sum);
-  result.grad_norm = std::sqrt(sum);
-  if (!std::isfinite(result.grad_norm)) return result;
-  const bool clip = config_.grad_clip > 0.0 && result.grad_norm > config_.grad_clip;
-  const float scale = clip ? static_cast<float>(config_.grad_clip / result.grad_norm) : 1.0F;
+  for (const double part : sums) sum += part;
+  return std::sqrt(sum_over_ranks ? sum_over_ranks(sum) : sum);
+}
+
+void AdamW::update(Context& context, double lr, std::int64_t step, double grad_norm) {
+  const bool clip = config_.grad_clip > 0.0 && grad_norm > config_.grad_clip;
+  const float scale = clip ? static_cast<float>(config_.grad_clip / grad_norm) : 1.0F;
   context.backend.upload(&scale, grad_scale_);
 
   AdamWOptions options;
@@ -47,13 +65,21 @@ StepResult AdamW::step(Context& context, double lr, std::int64_t step) {
   options.beta2 = static_cast<float>(config_.betas[1]);
   options.eps = static_cast<float>(config_.eps);
   options.step = step;
-  const bool has_masters = store_.dtype() != DType::f32;
+  const ArenaRanges& owned = store_.owned();
   for (const Range& range : ranges_) {
     options.weight_decay = range.weight_decay ? static_cast<float>(config_.weight_decay) : 0.0F;
-    const auto part = [&range](const Tensor& arena) { return arena.rows(range.begin, range.end); };
-    context.backend.adamw(part(store_.gradients()), grad_scale_, options, part(store_.masters()), part(exp_avg_),
-                          part(exp_avg_sq_), has_masters ? part(store_.values()) : Tensor{});
+    context.backend.adamw(store_.gradients().rows(range.begin, range.end), grad_scale_, options,
+                          store_.master_rows(range.begin, range.end), owned.rows(exp_avg_, range.begin, range.end),
+                          owned.rows(exp_avg_sq_, range.begin, range.end),
+                          store_.has_masters() ? store_.values().rows(range.begin, range.end) : Tensor{});
   }
+}
+
+StepResult AdamW::step(Context& context, double lr, std::int64_t step) {
+  StepResult result;
+  result.grad_norm = grad_norm(context);
+  if (!std::isfinite(result.grad_norm)) return result;
+  update(context, lr, step, result.grad_norm);
   result.applied = true;
   return result;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "config/schema.h"
 #include "nn/parameter.h"
 
@@ -10,19 +12,31 @@ struct StepResult {
   bool applied = false;    ///< false: the norm was not finite and nothing was changed
 };
 
-/// AdamW over the store's arenas, with clipping by the global norm. Weight decay where Parameter::weight_decay says so.
+/// AdamW over the elements that the store's rank owns, with clipping by the global norm. Weight decay where
+/// Parameter::weight_decay says so. Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
 class AdamW {
  public:
-  AdamW(Context& context, ParameterStore& store, const OptimizerConfig& config);
+  /// Adds a value over the ranks, in rank order.
+  using SumOverRanks = std::function<double(double)>;
 
-  /// One update from the gradients in the store with this learning rate; `step` is 1 for the first.
+  /// `counted`: the elements whose gradients this rank counts in the global norm; every element of the model is counted
+  /// on one rank. All that is owned, when there is one rank.
+  AdamW(Context& context, ParameterStore& store, const OptimizerConfig& config);
+  AdamW(Context& context, ParameterStore& store, const OptimizerConfig& config, ArenaRanges counted);
+
+  /// Global L2 norm of the gradients in the store.
+  double grad_norm(Context& context, const SumOverRanks& sum_over_ranks = {});
+  /// One update with this learning rate, clipped by the norm just taken, which must be finite; `step` is 1 for the
+  /// first.
+  void update(Context& context, double lr, std::int64_t step, double grad_norm);
+  /// Both, for one rank; nothing is changed when the norm is not finite.
   StepResult step(Context& context, double lr, std::int64_t step);
 
-  const Tensor& exp_avg() const { return exp_avg_; }        ///< [n] f32
-  const Tensor& exp_avg_sq() const { return exp_avg_sq_; }  ///< [n] f32
+  const Tensor& exp_avg() const { return exp_avg_; }        ///< [owned] f32, compact
+  const Tensor& exp_avg_sq() const { return exp_avg_sq_; }  ///< [owned] f32, compact
 
  private:
-  /// A run of the arenas whose elements share the decay.
+  /// A run of owned elements that share the decay.
   struct Range {
     std::int64_t begin;
     std::int64_t end;
@@ -31,11 +45,12 @@ class AdamW {
 
   ParameterStore& store_;
   OptimizerConfig config_;
+  ArenaRanges counted_;
   std::vector<Range> ranges_;
   Tensor exp_avg_;
   Tensor exp_avg_sq_;
-  Tensor sum_of_squares_;  ///< [1] f64
-  Tensor grad_scale_;      ///< [1] f32
+  Tensor sums_of_squares_;  ///< [runs of counted_] f64
+  Tensor grad_scale_;       ///< [1] f32
 };
 
 }  // namespace artel

@@ -87,6 +87,7 @@ struct RouterSetup {
   std::string prefix;  ///< of stored names: "model.layers.{l}.mlp."
   ParameterStore& store;
   Communicator& world;
+  Communicator* expert_group = nullptr;  ///< the ranks that share out the experts; none: all experts are here
 };
 
 using RouterFactory = std::function<std::unique_ptr<Router>(const RouterSetup&)>;

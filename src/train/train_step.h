@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "data/loader.h"
 #include "model/transformer.h"
 #include "optim/adamw.h"
+#include "train/gradient_sync.h"
 
 namespace artel {
 
@@ -15,18 +17,29 @@ struct StepOptions {
   std::int64_t tokens_per_step = 0;   ///< over all ranks and micro-batches
   double lr = 0.0;
   bool recompute_blocks = false;
+  GradientSync* sync = nullptr;  ///< sums over the ranks; none on one rank
 };
 
 struct StepOutcome {
   double loss = 0.0;      ///< mean over the tokens of the step, in nats
   double aux_loss = 0.0;  ///< mean over layers, without coefficient
+  bool finite = false;    ///< the loss and the gradient's norm are numbers to train on
   StepResult update;
   std::vector<LayerStatistics> layers;
 };
 
-/// One optimizer step: forward and backward over the micro-batches of `batch`, then the update. When the gradient is
-/// not finite nothing is changed (StepResult::applied).
+/// Asked before the update with the loss and the gradient's norm, both finite and the same on every rank; false leaves
+/// everything as it is.
+using AcceptStep = std::function<bool(double loss, double grad_norm)>;
+
+/// One optimizer step: forward and backward over the micro-batches of `batch` (this rank's sequences), then the update.
+/// Everything in the outcome is over all ranks. When the loss or the gradient is not finite, the gradient so large that
+/// its squares are not, or `accept` says no, nothing is changed (StepResult::applied).
 StepOutcome run_step(Context& context, Transformer& model, AdamW& optimizer, const Batch& batch,
-                     const StepOptions& options);
+                     const StepOptions& options, const AcceptStep& accept = {});
+
+/// Loss of sequences first .. first + count - 1 of `batch` as run_step computes it, recorded for backward.
+Variable micro_batch_loss(Context& context, Transformer& model, const Batch& batch, std::int64_t first,
+                          std::int64_t count, const StepOptions& options);
 
 }  // namespace artel

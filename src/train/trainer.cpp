@@ -14,13 +14,23 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A run whose gradients stay non-finite this many steps in a row does not come back by itself.
-constexpr int max_bad_steps = 5;
 // Rows of every tenth step carry the load of every expert.
 constexpr std::int64_t steps_between_loads = 10;
+// Gradients that are summed over the ranks in one transfer: 16 MiB, long enough to be worth its latency.
+constexpr std::int64_t bucket_elements = std::int64_t{1} << 22;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+MeshLayout mesh_layout(const Config& config, int world_size) {
+  MeshSizes sizes;
+  sizes.world_size = world_size;
+  sizes.expert = config.parallel.expert;
+  sizes.num_experts = config.model.num_experts;
+  sizes.global_batch_size = config.train.global_batch_size;
+  sizes.micro_batch_size = config.train.micro_batch_size;
+  return MeshLayout(sizes);
 }
 
 }  // namespace
@@ -32,43 +42,68 @@ Trainer::Trainer(const Config& config, Runtime& runtime, FileLayer& files, Log& 
       log_(log),
       options_(options),
       run_directory_(join_path(config.run.directory, config.run.name)),
-      model_(config.model, runtime.world()) {
-  if (config.parallel.expert > runtime.world().size()) {
-    fail("parallel.expert",
-         concat("required at most the number of ranks, ", runtime.world().size(), " in this build without MPI, found ",
-                config.parallel.expert, "; use parallel.expert: 1"));
-  }
+      mesh_(runtime.world(), mesh_layout(config, runtime.world().size())),
+      model_(config.model, mesh_),
+      spike_detector_(config.train) {
   config_.train.precision = runtime.precision();
   std::vector<DataSource> sources;
   for (const DataFile& file : config.data.train) sources.push_back(data_source(file));
   loader_ = std::make_unique<DataLoader>(sources, data_options(config), static_cast<std::uint64_t>(config.run.seed));
   open_validation_sets();
-  model_.allocate(runtime.context(), runtime.dtype());
-  optimizer_ = std::make_unique<AdamW>(runtime.context(), model_.parameters(), config.optimizer);
+  allocate_model();
   resume();
   open_run_directory();
 }
 
 Trainer::~Trainer() = default;
 
+void Trainer::allocate_model() {
+  ParameterStore& store = model_.parameters();
+  store.lay_out();
+  std::vector<GradientBucket> buckets =
+      make_buckets(store, {mesh_.world().size(), mesh_.expert_replicas().size()}, bucket_elements);
+  own_pieces_ = own_pieces(buckets, mesh_.world().rank(), mesh_.expert_replicas().rank());
+  const bool sharded = config_.parallel.zero_stage == 1;
+  model_.allocate(runtime_.context(), runtime_.dtype(),
+                  sharded ? own_pieces_ : ArenaRanges::whole(store.num_elements()));
+  optimizer_ = std::make_unique<AdamW>(runtime_.context(), store, config_.optimizer, own_pieces_);
+  if (mesh_.world().size() > 1) {
+    sync_ = std::make_unique<GradientSync>(store, mesh_, std::move(buckets), sharded);
+    runtime_.context().progress = &mesh_.world();
+  }
+}
+
 void Trainer::open_validation_sets() {
   for (const DataFile& file : config_.data.validation) {
     validation_sets_.emplace_back(file.name,
                                   std::make_unique<ValidationReader>(data_source(file), data_options(config_)));
   }
+  validation_sample_ = std::make_unique<ValidationSample>(config_, log_);
+}
+
+StepOptions Trainer::step_options(std::int64_t step) const {
+  StepOptions options;
+  options.step = step;
+  options.micro_batch_size = config_.train.micro_batch_size;
+  options.tokens_per_step = config_.train.global_batch_size * config_.model.max_position_embeddings;
+  options.lr = learning_rate(config_.schedule, config_.optimizer.lr, step, config_.train.steps);
+  options.recompute_blocks = config_.train.recompute == "block";
+  options.sync = sync_.get();
+  return options;
 }
 
 StepOutcome Trainer::train_one_step() {
+  const TraceSpan step_span(runtime_.context().tracer, TraceKind::phase, "step");
   const std::int64_t batch_size = config_.train.global_batch_size;
-  loader_->load(step_ * batch_size, batch_size, batch_);
-  if (step_ + 1 < config_.train.steps) loader_->prefetch((step_ + 1) * batch_size, batch_size);
-  StepOptions options;
-  options.step = step_ + 1;
-  options.micro_batch_size = config_.train.micro_batch_size;
-  options.tokens_per_step = batch_size * config_.model.max_position_embeddings;
-  options.lr = learning_rate(config_.schedule, config_.optimizer.lr, options.step, config_.train.steps);
-  options.recompute_blocks = config_.train.recompute == "block";
-  StepOutcome outcome = run_step(runtime_.context(), model_, *optimizer_, batch_, options);
+  {
+    const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "data");
+    loader_->load(step_ * batch_size, batch_size, batch_);
+    if (step_ + 1 < config_.train.steps) loader_->prefetch((step_ + 1) * batch_size, batch_size);
+  }
+  const StepOptions options = step_options(step_ + 1);
+  step_spikes_.clear();
+  StepOutcome outcome = run_step(runtime_.context(), model_, *optimizer_, batch_, options,
+                                 [this](double loss, double grad_norm) { return accept_step(loss, grad_norm); });
   step_ = options.step;
   tokens_ += options.tokens_per_step;
   return outcome;
@@ -95,39 +130,30 @@ void Trainer::write_step_row(const StepOutcome& outcome, double step_seconds) {
   write_row(row);
 }
 
-void Trainer::handle_bad_step(const StepOutcome& outcome) {
-  if (outcome.update.applied && std::isfinite(outcome.loss)) {
-    num_bad_steps_ = 0;
-    return;
-  }
-  ++num_bad_steps_;
-  Json row;
-  row["step"] = step_;
-  row["event"] = "non_finite_step";
-  row["applied"] = outcome.update.applied;
-  write_row(row);
-  log_.warn(concat("step ", step_, ": the loss or its gradient is not finite; the step was not applied"));
-  if (num_bad_steps_ >= max_bad_steps) {
-    fail("train",
-         concat("required finite gradients, found ", num_bad_steps_, " steps in a row without up to step ", step_,
-                "; lower optimizer.lr or raise schedule.warmup_steps, then resume from the last checkpoint"));
-  }
-}
-
 void Trainer::validate() {
   if (validation_sets_.empty()) return;
+  const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "validation");
   Json sets = Json::object();
+  Json expert_counts = Json::object();
   for (const auto& [name, reader] : validation_sets_) {
-    sets[name] =
-        evaluate(runtime_.context(), model_, *reader, config_.train.micro_batch_size, config_.validation.batches).loss;
+    const Evaluation evaluation =
+        evaluate(runtime_.context(), model_, *reader, config_.train.micro_batch_size, config_.validation.batches);
+    sets[name] = evaluation.loss;
+    report_validation(name, evaluation.loss);
+    if (!evaluation.expert_counts.empty()) expert_counts[name] = evaluation.expert_counts;
   }
   Json row;
   row["step"] = step_;
   row["tokens"] = tokens_;
   row["val_loss"] = sets[validation_sets_.front().first];
   row["sets"] = sets;
+  if (!expert_counts.empty()) row["expert_counts"] = expert_counts;
   row["seconds"] = seconds_;
   log_.info(concat("step ", step_, "  validation loss ", format_fixed(row["val_loss"].get<double>(), 4)));
+  if (const std::string sample = validation_sample_->make(runtime_.context(), model_, log_); !sample.empty()) {
+    row["sample"] = sample;
+    log_.info(concat("step ", step_, "  sample: ", sample));
+  }
   write_row(row);
 }
 
@@ -136,13 +162,14 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
   Progress progress(step_, config_.train.steps);
   if (step_ == 0 && config_.validation.every > 0) validate();
   while (step_ < config_.train.steps && !(should_stop && should_stop())) {
+    profiler_->before_step(step_ + 1);
     const auto start = Clock::now();
     const StepOutcome outcome = train_one_step();
     const double step_seconds = seconds_since(start);
     seconds_ += step_seconds;
     write_step_row(outcome, step_seconds);
     progress.update(step_, outcome.loss, static_cast<double>(batch_.targets.size()) / step_seconds);
-    handle_bad_step(outcome);
+    report_faults(outcome);
     const bool last = step_ == config_.train.steps;
     if (due(config_.validation.every) || (last && config_.validation.every > 0)) {
       progress.finish_line();
@@ -152,17 +179,27 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
     if (due(config_.checkpoint.every) || last) save();
   }
   progress.finish_line();
+  profiler_->finish();
   const bool finished = step_ >= config_.train.steps;
   if (!finished) save();
   const std::string error = writer_->wait();
   report_write_error(error);
+  if (const std::int64_t rows = metrics_->flush(); rows > 0) {
+    log_.warn(concat(rows, " rows of metrics.jsonl could not be written and are lost"));
+  }
   if (!error.empty()) fail("checkpoint", "required a final checkpoint, found that it could not be written: " + error);
+  if (!save_refused_.empty()) {
+    fail("checkpoint", concat("required a final checkpoint of finite values, found NaN or an infinity in ",
+                              save_refused_, "; go on from an older one"));
+  }
   return finished;
 }
 
 void Trainer::write_row(const Json& row) {
   const std::string error = metrics_->write(row);
-  if (!error.empty()) log_.warn("a row of metrics.jsonl was lost: " + error);
+  if (!error.empty()) log_.warn("rows of metrics.jsonl wait in memory until they can be written: " + error);
+  const std::string event_error = tensorboard_ ? tensorboard_->write(row) : std::string();
+  if (!event_error.empty()) log_.warn("rows for TensorBoard are lost until this is mended: " + event_error);
 }
 
 }  // namespace artel

@@ -11,8 +11,12 @@
 #include "model/transformer.h"
 #include "optim/adamw.h"
 #include "train/metrics.h"
+#include "train/profiler.h"
 #include "train/runtime.h"
+#include "train/spike_detector.h"
+#include "train/tensorboard.h"
 #include "train/train_step.h"
+#include "train/validation_sample.h"
 
 namespace artel {
 
@@ -20,6 +24,7 @@ struct TrainOptions {
   std::string resume = "auto";             ///< auto | never | path of a checkpoint or run directory
   std::vector<std::string> allow_changes;  ///< keys that may differ from the checkpoint's config
   std::string resume_command;              ///< printed after a stop by signal
+  std::int64_t profile_steps = 0;          ///< steps whose times are written (train/profiler.h); 0: none
 };
 
 /// One training run: a model, its data, its optimizer and its run directory.
@@ -38,6 +43,7 @@ class Trainer {
   std::int64_t step() const { return step_; }
 
  private:
+  void allocate_model();
   void open_validation_sets();
   void open_run_directory();
   void resume();
@@ -45,9 +51,15 @@ class Trainer {
   void write_summary();
   StepOutcome train_one_step();
   void write_step_row(const StepOutcome& outcome, double step_seconds);
-  void handle_bad_step(const StepOutcome& outcome);
+  StepOptions step_options(std::int64_t step) const;
+  bool accept_step(double loss, double grad_norm);
+  void report_faults(const StepOutcome& outcome);
+  void report_spikes(const StepOutcome& outcome);
+  Json find_origin(const StepOutcome& outcome);
+  void report_validation(const std::string& set, double loss);
   void validate();
   void save();
+  std::string refuse_non_finite(const Snapshot& taken);
   void report_write_error(const std::string& error);
   void write_row(const Json& row);
   Snapshot snapshot();
@@ -58,18 +70,28 @@ class Trainer {
   Log& log_;
   TrainOptions options_;
   std::string run_directory_;
+  Mesh mesh_;
   Transformer model_;
+  ArenaRanges own_pieces_;  ///< what this rank writes to checkpoints, and updates when state is sharded
   std::unique_ptr<DataLoader> loader_;
   std::vector<std::pair<std::string, std::unique_ptr<ValidationReader>>> validation_sets_;
+  std::unique_ptr<ValidationSample> validation_sample_;
   std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<GradientSync> sync_;
   std::unique_ptr<MetricsFile> metrics_;
+  std::unique_ptr<TensorBoardFile> tensorboard_;
+  std::unique_ptr<StepProfiler> profiler_;
   std::unique_ptr<BackgroundWriter> writer_;
   Batch batch_;
   std::int64_t step_ = 0;
   std::int64_t tokens_ = 0;
   double seconds_ = 0.0;  ///< spent in training steps, over all attempts
   std::int64_t saved_step_ = -1;
-  int num_bad_steps_ = 0;
+  std::string save_refused_;  ///< the tensor that kept the last checkpoint from being written
+  Json resumed_row_;          ///< where the run went on from, and with what changes
+  SpikeDetector spike_detector_;
+  std::vector<Spike> step_spikes_;  ///< of the last step
+  std::int64_t num_bad_steps_ = 0;  ///< in a row
 };
 
 }  // namespace artel

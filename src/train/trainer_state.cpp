@@ -4,6 +4,8 @@
 #include "config/changes.h"
 #include "config/yaml.h"
 #include "model/count.h"
+#include "train/load_model.h"
+#include "train/non_finite.h"
 #include "train/trainer.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -13,7 +15,6 @@ namespace {
 
 constexpr const char* moment_prefixes[] = {"optimizer.exp_avg.", "optimizer.exp_avg_sq."};
 constexpr const char* master_prefix = "optimizer.master.";
-constexpr const char* router_state_prefix = "router_state.";
 
 std::string checkpoints_directory(const std::string& run_directory) {
   return join_path(run_directory, "checkpoints");
@@ -30,11 +31,19 @@ Snapshot Trainer::snapshot() {
   snapshot.config = config_json(config_);
   snapshot.data = {{"next_sample", step_ * config_.train.global_batch_size}};
   snapshot.world = {{"size", runtime_.world().size()}, {"expert", config_.parallel.expert}};
-  snapshot.trainer = {{"seconds", seconds_}, {"attempt", metrics_->attempt()}, {"artel", ARTEL_VERSION}};
-  append_pieces(context, store, store.values(), "", snapshot.pieces);
-  append_pieces(context, store, optimizer_->exp_avg(), moment_prefixes[0], snapshot.pieces);
-  append_pieces(context, store, optimizer_->exp_avg_sq(), moment_prefixes[1], snapshot.pieces);
-  if (store.dtype() != DType::f32) append_pieces(context, store, store.masters(), master_prefix, snapshot.pieces);
+  snapshot.trainer = {{"seconds", seconds_},
+                      {"attempt", metrics_->attempt()},
+                      {"artel", ARTEL_VERSION},
+                      {"bad_steps", num_bad_steps_},
+                      {"spikes", spike_detector_.state()}};
+  // Every rank writes its own pieces, which together are the model once.
+  const auto append = [&](const Tensor& compact, const ArenaRanges& held, const char* prefix) {
+    append_pieces(context, store, compact, held, own_pieces_, prefix, snapshot.pieces);
+  };
+  append(store.values(), ArenaRanges::whole(store.num_elements()), "");
+  append(optimizer_->exp_avg(), store.owned(), moment_prefixes[0]);
+  append(optimizer_->exp_avg_sq(), store.owned(), moment_prefixes[1]);
+  if (store.has_masters()) append(store.masters(), store.owned(), master_prefix);
   for (const RouterState& state : model_.router_state()) {
     append_piece(context, router_state_prefix + state.name, state.tensor, snapshot.pieces);
   }
@@ -45,7 +54,28 @@ void Trainer::save() {
   if (saved_step_ == step_) return;
   saved_step_ = step_;
   report_write_error(writer_->wait());
-  writer_->start(snapshot());
+  const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "checkpoint_snapshot");
+  Snapshot taken = snapshot();
+  save_refused_ = refuse_non_finite(taken);
+  if (save_refused_.empty()) writer_->start(std::move(taken));
+}
+
+// A checkpoint that holds NaN or an infinity is worth less than the one before it, which it would push out. Returns why
+// it is not written.
+std::string Trainer::refuse_non_finite(const Snapshot& taken) {
+  std::string tensor;
+  for (const std::string& name : mesh_.world().all_gather_text(non_finite_tensor(taken.pieces), Purpose::checkpoint)) {
+    if (tensor.empty()) tensor = name;
+  }
+  if (tensor.empty()) return {};
+  Json row;
+  row["step"] = step_;
+  row["event"] = "checkpoint_refused";
+  row["tensor"] = tensor;
+  write_row(row);
+  log_.warn(concat("step ", step_, ": no checkpoint was written, because ", tensor,
+                   " holds NaN or an infinity; older checkpoints stand"));
+  return tensor;
 }
 
 void Trainer::report_write_error(const std::string& error) {
@@ -66,14 +96,15 @@ void Trainer::load(const Checkpoint& checkpoint) {
   for (const ConfigChange& change : require_resumable(saved, config_, options_.allow_changes, checkpoint.path())) {
     log_.warn(concat("resuming with ", change.key, " changed from ", change.before, " to ", change.after));
   }
-  if (store.dtype() != DType::f32) {
-    read_pieces(context, store, checkpoint, master_prefix, store.masters());
-    store.refresh_values(context);
-  } else {
-    read_pieces(context, store, checkpoint, "", store.values());
+  resumed_row_["from"] = checkpoint.path();
+  resumed_row_["changes"] = Json::array();
+  for (const ConfigChange& change : config_changes(saved, config_)) {
+    resumed_row_["changes"].push_back({{"key", change.key}, {"before", change.before}, {"after", change.after}});
   }
-  read_pieces(context, store, checkpoint, moment_prefixes[0], optimizer_->exp_avg());
-  read_pieces(context, store, checkpoint, moment_prefixes[1], optimizer_->exp_avg_sq());
+  read_pieces(context, store, checkpoint, "", store.values());
+  if (store.has_masters()) read_pieces(context, store, checkpoint, master_prefix, store.masters(), store.owned());
+  read_pieces(context, store, checkpoint, moment_prefixes[0], optimizer_->exp_avg(), store.owned());
+  read_pieces(context, store, checkpoint, moment_prefixes[1], optimizer_->exp_avg_sq(), store.owned());
   for (const RouterState& state : model_.router_state()) {
     read_piece(context, checkpoint, router_state_prefix + state.name, state.tensor);
   }
@@ -81,6 +112,9 @@ void Trainer::load(const Checkpoint& checkpoint) {
   tokens_ = checkpoint.tokens();
   saved_step_ = step_;
   seconds_ = checkpoint.manifest().value("/trainer/seconds"_json_pointer, 0.0);
+  num_bad_steps_ = checkpoint.manifest().value("/trainer/bad_steps"_json_pointer, std::int64_t{0});
+  spike_detector_.restore(checkpoint.manifest().value("/trainer/spikes"_json_pointer, Json::object()),
+                          checkpoint.path());
   log_.info(concat("resumed from ", checkpoint.path(), " at step ", step_));
 }
 
@@ -116,12 +150,20 @@ void Trainer::open_run_directory() {
   files_.make_directory(checkpoints_directory(run_directory_));
   write_file_atomic(files_, join_path(run_directory_, "config.yaml"), dump_config(config_));
   metrics_ = std::make_unique<MetricsFile>(files_, join_path(run_directory_, "metrics.jsonl"));
+  if (config_.run.tensorboard) {
+    // After a resume the next row is that of the next step; a new run begins with the validation of step 0.
+    const std::int64_t first_step = step_ == 0 ? 0 : step_ + 1;
+    tensorboard_ = std::make_unique<TensorBoardFile>(files_, join_path(run_directory_, "tensorboard"), first_step);
+  }
+  profiler_ = std::make_unique<StepProfiler>(runtime_.context(), files_, log_, run_directory_, config_.run.name,
+                                             options_.profile_steps);
   writer_ = std::make_unique<BackgroundWriter>(files_, checkpoints_directory(run_directory_), config_.checkpoint.keep);
   write_summary();
-  if (metrics_->attempt() > 1) {
+  if (metrics_->attempt() > 1 || !resumed_row_.is_null()) {
     Json row;
     row["step"] = step_;
     row["event"] = "resumed";
+    row.update(resumed_row_.is_null() ? Json::object() : resumed_row_);
     row["allowed_changes"] = options_.allow_changes;
     write_row(row);
   }
