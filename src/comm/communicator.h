@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -147,6 +148,9 @@ class Communicator {
 
   /// The step that messages name, in every group split from the same world; negative: none.
   virtual void set_step(std::int64_t step) = 0;
+  /// Called from within waits, every 0.1 s that one lasts, with the seconds so far and what is waited for; may throw,
+  /// which ends the wait and what is under way. For every group split from the same world; empty: none.
+  virtual void set_wait_observer(std::function<void(double seconds, const std::string& what)> observer) = 0;
   virtual const CommunicationCounters& counters() const = 0;
   /// Memory that operations took beside their tensors, in every group split from the same world.
   virtual AllocatorStats buffer_stats() const = 0;

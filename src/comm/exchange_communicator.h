@@ -1,5 +1,7 @@
 #pragma once
 
+#include <utility>
+
 #include "comm/communicator.h"
 #include "comm/operation.h"
 
@@ -34,6 +36,9 @@ class ExchangeCommunicator final : public Communicator {
 
   void poll() override { group_.family->poll(); }
   void set_step(std::int64_t step) override { group_.family->step = step; }
+  void set_wait_observer(std::function<void(double, const std::string&)> observer) override {
+    group_.family->wait_observer = std::move(observer);
+  }
   const CommunicationCounters& counters() const override { return group_.counters; }
   AllocatorStats buffer_stats() const override { return group_.family->buffers.stats(); }
   double timeout_seconds() const override { return group_.family->options.timeout_seconds; }

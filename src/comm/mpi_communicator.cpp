@@ -273,7 +273,9 @@ class Session final : public MpiSession {
   Communicator& world() override { return *world_; }
 
   [[noreturn]] void abort(int exit_code) noexcept override {
+    // Launchers drop what they have not yet read of a rank that they end.
     std::fflush(nullptr);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
     MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
   }

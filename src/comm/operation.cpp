@@ -12,6 +12,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr double seconds_between_reports = 0.1;
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -152,14 +154,19 @@ void Operation::wait() {
   const auto start = Clock::now();
   Group& group = *group_;
   const double timeout = group.family->options.timeout_seconds;
+  double next_report = seconds_between_reports;
   group.transport->begin_wait();
   while (true) {
     group.transport->before_poll();
     group.family->poll();
     if (done_) break;
-    const double left = timeout - seconds_since(start);
-    if (left <= 0.0) fail_late(timeout);
-    group.transport->idle(left);
+    const double waited = seconds_since(start);
+    if (waited >= timeout) fail_late(timeout);
+    if (waited >= next_report) {
+      observe(waited);
+      next_report = waited + seconds_between_reports;
+    }
+    group.transport->idle(std::min(timeout, next_report) - waited);
   }
   group.counters.seconds_waited[static_cast<std::size_t>(label_.purpose)] += seconds_since(start);
 }
@@ -197,16 +204,29 @@ void Operation::fail_in_transport(const TransportFailure& failure) const {
        concat("required ", header_text(header_of(label_)), " to succeed, found: ", failure.what(), "; ", context()));
 }
 
-void Operation::fail_late(double seconds) const {
+std::string Operation::missing() const {
   std::vector<std::string> names;
   for (const int r : exchange_->waiting_for()) {
     names.push_back(std::to_string(group_->world_ranks[static_cast<std::size_t>(r)]));
   }
-  const std::string missing = names.empty()
-                                  ? "its own messages not taken"
-                                  : concat("nothing from rank", names.size() > 1 ? "s " : " ", join(names, ", "));
+  if (names.empty()) return "its own messages not taken";
+  return concat("nothing from rank", names.size() > 1 ? "s " : " ", join(names, ", "));
+}
+
+void Operation::observe(double seconds) const {
+  Family& family = *group_->family;
+  if (!family.wait_observer) return;
+  try {
+    family.wait_observer(seconds, concat(header_text(header_of(label_)), " has ", missing(), "; ", context()));
+  } catch (const std::exception& error) {
+    family.break_off(error.what());
+    throw;
+  }
+}
+
+void Operation::fail_late(double seconds) const {
   const std::string text = concat("required every rank of group '", group_->name, "' to take part in ",
-                                  header_text(header_of(label_)), " within ", seconds, " s, found ", missing, "; ",
+                                  header_text(header_of(label_)), " within ", seconds, " s, found ", missing(), "; ",
                                   context(), "; look for the cause there, or allow more time");
   group_->family->break_off(concat("[communication] ", text));
   fail("communication", text);

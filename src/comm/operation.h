@@ -32,6 +32,7 @@ struct Family {
 
   CommunicatorOptions options;
   std::int64_t step = -1;
+  std::function<void(double, const std::string&)> wait_observer;
   HostAllocator buffers;
   std::vector<std::shared_ptr<Operation>> active;  ///< in the order in which they were started
   std::string failure;                             ///< text of the first error; nothing works after it
@@ -94,6 +95,9 @@ class Operation {
   /// Who and when, for messages.
   std::string context() const;
   [[noreturn]] void fail_in_transport(const TransportFailure& failure) const;
+  /// "nothing from ranks 1, 2"
+  std::string missing() const;
+  void observe(double seconds) const;
   [[noreturn]] void fail_late(double seconds) const;
 
   Group* group_;

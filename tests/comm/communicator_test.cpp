@@ -139,6 +139,29 @@ TEST_CASE("An error of one rank ends the others and names it") {
   CHECK(num_told == 3);
 }
 
+TEST_CASE("A wait that lasts is reported while it lasts, and the observer can end it") {
+  std::vector<std::string> reports;
+  const std::string text = two_ranks(
+      [&](Communicator& world) {
+        const auto group = world.split(0, 0, "pair");
+        world.set_step(3);
+        world.set_wait_observer([&](double seconds, const std::string& what) {
+          reports.push_back(what);
+          if (seconds > 0.25) fail("stop", "required no signal, found one");
+        });
+        group->barrier();
+      },
+      [](Communicator& world) {
+        const auto group = world.split(0, 0, "pair");
+        sleep(0.6);
+      });
+  CHECK(text == "[rank 0] [stop] required no signal, found one");
+  REQUIRE(reports.size() >= 2);
+  CHECK(
+      reports[0] ==
+      "barrier (control) has nothing from rank 1; this is rank 0 in group 'pair', operation 0 of the group, at step 3");
+}
+
 TEST_CASE("No operation works after an error") {
   run_thread_ranks(1, {}, [](Communicator& world) { world.barrier(); });
   std::atomic<int> num_refused = 0;

@@ -14,7 +14,7 @@ EXPECTED = {
     "different": (False, ["barrier (control)", "all_reduce of 300000 f32", "at step 7"]),
     "longer": (False, ["of 400000 f32", "of 300000 f32", "at step 7"]),
     "failing": (False, ["rank {last}: [disk] required room, found none"]),
-    "killed": (False, []),
+    "killed": (False, ["signal 9"]),
 }
 LIMIT = 15
 
