@@ -5,6 +5,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "util/error.h"
 #include "util/text.h"
+#include "util/one_line.h"
 
 namespace artel {
 namespace {
@@ -52,7 +53,7 @@ int run_cli(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return report(concat(error.what(), "; see artel --help"));
   } catch (const Error& error) {
-    return report(error.what());
+    return report(one_line(error.what()));
   } catch (const std::exception& error) {
     return report(concat("unexpected failure: ", error.what()));
   }

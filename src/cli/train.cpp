@@ -18,7 +18,7 @@ struct TrainArguments {
 };
 
 void train(const TrainArguments& arguments) {
-  const Config config = load_config(arguments.config, arguments.overrides);
+  const Config config = load_config(arguments.config, arguments.overrides, {.data_must_exist = true});
   const StopSignal stop;  // before any other thread
   PosixFileLayer files;
   const std::string run_directory = join_path(config.run.directory, config.run.name);

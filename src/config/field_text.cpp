@@ -93,6 +93,11 @@ Field& Field::or_empty() {
   return *this;
 }
 
+Field& Field::or_lines() {
+  may_have_lines = true;
+  return *this;
+}
+
 Field& Field::numbers(size_t count) {
   list_size = count;
   return *this;

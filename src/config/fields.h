@@ -31,6 +31,7 @@ struct Field {
   std::vector<std::string> choices;  ///< of a text; empty: any text
   bool zero_is_auto = false;         ///< an integer whose 0 is written `auto`
   bool may_be_empty = false;         ///< a text or a list of files
+  bool may_have_lines = false;       ///< a text with line ends and other control characters
 
   std::int64_t min_int = 0;  ///< bounds of an integer, both included
   std::int64_t max_int = std::numeric_limits<std::int64_t>::max();
@@ -48,6 +49,7 @@ struct Field {
   Field& one_of(std::vector<std::string> names);
   Field& or_auto();
   Field& or_empty();
+  Field& or_lines();
   Field& numbers(size_t count);
 };
 

@@ -8,6 +8,7 @@
 #include "config/resolve.h"
 #include "config/yaml.h"
 #include "util/error.h"
+#include "util/one_line.h"
 #include "util/text.h"
 
 namespace artel {
@@ -39,7 +40,8 @@ bool is_list(const Field& field) {
 /// Applies layers (files from the oldest ancestor on, then overrides) to one Config, checking each as it comes.
 class Loader {
  public:
-  explicit Loader(const ParseOptions& options) : fields_(config_fields(config_, options.routing_types)) {}
+  explicit Loader(const ParseOptions& options)
+      : fields_(config_fields(config_, options.routing_types)), data_must_exist_(options.data_must_exist) {}
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
@@ -69,6 +71,10 @@ class Loader {
                        "required data.train, found none; write for instance 'data: {train: [{path: train.bin}]}'");
     }
     resolve_config(config_, sources_);
+    if (data_must_exist_) {
+      require_files(config_.data.train, "data.train");
+      require_files(config_.data.validation, "data.validation");
+    }
     return config_;
   }
 
@@ -80,6 +86,7 @@ class Loader {
   void apply_files(std::vector<DataFile>& files, const ConfigNode& list, const std::string& key);
   void apply_file_entry(DataFile& file, const ConfigNode& entry, const std::string& key);
   bool apply_list_element(const ConfigNode& node, const std::string& key);
+  void require_files(const std::vector<DataFile>& files, const std::string& key) const;
 
   [[noreturn]] void fail_unknown(const ConfigNode& node, const std::string& key, const std::vector<std::string>& names);
 
@@ -97,6 +104,7 @@ class Loader {
 
   Config config_;
   std::vector<Field> fields_;  // points into config_
+  bool data_must_exist_;
   ConfigSources sources_;
   std::vector<std::string> chain_;  // files being applied, the outermost first
   std::vector<std::pair<std::string, std::string>> overrides_;
@@ -107,6 +115,10 @@ void Loader::apply_base(const ConfigNode& extends, const std::string& path) {
   if (extends.kind != ConfigNode::Kind::scalar || extends.text.empty()) {
     fail_config(extends.where, concat("'extends' required the path of a YAML file, found ", found_text(extends)));
   }
+  if (extends.text != one_line(extends.text)) {
+    fail_config(extends.where, concat("'extends' required the path of a YAML file, found ", found_text(extends),
+                                      " with a control character; remove it"));
+  }
   const std::string base = (fs::path(path).parent_path() / extends.text).lexically_normal().string();
   std::error_code status;
   for (const std::string& file : chain_) {
@@ -115,7 +127,7 @@ void Loader::apply_base(const ConfigNode& extends, const std::string& path) {
                                       "; remove one of them"));
   }
   if (!fs::exists(base, status)) {
-    fail_config(extends.where, concat("'extends' required a YAML file, found no file ", base,
+    fail_config(extends.where, concat("'extends' required a YAML file, found no file ", shown_key(base),
                                       "; the path is relative to the file that it stands in"));
   }
   apply_file(parse_yaml_file(base), base);
@@ -142,9 +154,9 @@ void Loader::apply_section(const ConfigNode& node, const std::string& key) {
 
 void Loader::apply_member(const ConfigNode& member, const std::string& section) {
   if (member.key.find('.') != std::string::npos) {
-    fail_config(member.where, concat("unknown key '", joined(section, member.key),
+    fail_config(member.where, concat("unknown key '", shown_key(joined(section, member.key)),
                                      "'; a file nests its keys, dots are for --set: write '",
-                                     member.key.substr(0, member.key.find('.')), ": {…}'"));
+                                     shown_key(member.key.substr(0, member.key.find('.'))), ": {…}'"));
   }
   apply(member, joined(section, member.key));
 }
@@ -197,7 +209,7 @@ bool Loader::apply_list_element(const ConfigNode& node, const std::string& key) 
       !number.empty() && number.size() < 9 && number.find_first_not_of("0123456789") == std::string::npos;
   if (!is_number || std::stoul(number) >= size) {
     fail_config(node.where, concat("'", list->key, "' required the number of an entry below ", size, " after '",
-                                   list->key, ".', found '", number, "'"));
+                                   list->key, ".', found '", shown_key(number), "'"));
   }
   const size_t index = std::stoul(number);
   if (reals) {
@@ -222,9 +234,7 @@ bool Loader::apply_list_element(const ConfigNode& node, const std::string& key) 
 }
 
 void Loader::apply_override(const std::string& assignment) {
-  std::string where = "--set " + assignment;
-  std::replace_if(
-      where.begin(), where.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+  const std::string where = one_line("--set " + assignment, 200);
   const size_t equals = assignment.find('=');
   const std::string key = assignment.substr(0, equals);
   if (equals == std::string::npos || key.empty()) {
@@ -236,7 +246,8 @@ void Loader::apply_override(const std::string& assignment) {
   overrides_.emplace_back(key, where);
   if (key == "extends") fail_config(where, "'extends' can only stand in a file; give that file with -c");
   if (assignment.size() > kMaxConfigBytes)
-    fail_config("--set " + key, concat("required a value of at most ", kMaxConfigBytes, " bytes, found more"));
+    fail_config("--set " + shown_key(key),
+                concat("required a value of at most ", kMaxConfigBytes, " bytes, found more"));
   ConfigNode node = parse_yaml_value(assignment.substr(equals + 1), where);
   if (is_section(key) || find(key)) return apply(node, key);
   if (apply_list_element(node, key)) return;
@@ -244,10 +255,23 @@ void Loader::apply_override(const std::string& assignment) {
   std::string wrong = key;
   while (!parent_of(wrong).empty() && !is_section(parent_of(wrong))) {
     wrong = parent_of(wrong);
-    if (find(wrong))
+    if (find(wrong)) {
       fail_config(where, concat("'", wrong, "' is a value and has no keys; write --set ", wrong, "=VALUE"));
+    }
   }
   fail_unknown(node, wrong, names_in(parent_of(wrong)));
+}
+
+void Loader::require_files(const std::vector<DataFile>& files, const std::string& key) const {
+  for (size_t i = 0; i < files.size(); ++i) {
+    std::error_code status;
+    if (std::filesystem::exists(files[i].path, status)) continue;
+    const std::string path_key = concat(key, ".", i, ".path");
+    const std::string entry_key = concat(key, ".", i);
+    sources_.fail_at({path_key.c_str(), entry_key.c_str(), key.c_str()},
+                     concat("'", path_key, "' required a token file, found no file ", shown_key(files[i].path),
+                            "; make it or mend the path, which is relative to the working directory"));
+  }
 }
 
 std::vector<std::string> Loader::names_in(const std::string& section) const {
@@ -263,9 +287,9 @@ std::vector<std::string> Loader::names_in(const std::string& section) const {
 void Loader::fail_unknown(const ConfigNode& node, const std::string& key, const std::vector<std::string>& names) {
   const std::string word = last_part(key);
   if (const std::string refusal = out_of_scope_key(word); !refusal.empty()) {
-    fail_config(node.where, concat("'", key, "': ", refusal));
+    fail_config(node.where, concat("'", shown_key(key), "': ", refusal));
   }
-  std::string text = concat("unknown key '", key, "'");
+  const std::string text = concat("unknown key '", shown_key(key), "'");
   if (key == "extends") fail_config(node.where, text + "; it can only stand in a YAML file");
   if (const std::string hint = did_you_mean(word, names); !hint.empty()) fail_config(node.where, text + hint);
   for (const Field& field : fields_) {

@@ -10,6 +10,7 @@
 
 #include "util/error.h"
 #include "util/files.h"
+#include "util/one_line.h"
 #include "util/text.h"
 
 namespace artel {
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int kMaxDepth = 32;
 constexpr size_t kMaxNodes = 10000;
+constexpr size_t kMaxShownBytes = 60;  // of what a message quotes from the file
 
 std::vector<std::string_view> lines_of(std::string_view text) {
   std::vector<std::string_view> lines;
@@ -59,7 +61,9 @@ class Converter {
     return out;
   }
 
-  [[noreturn]] void fail_at(int line, const std::string& text) const { fail("config", where(line) + ": " + text); }
+  [[noreturn]] void fail_at(int line, const std::string& text) const {
+    fail("config", one_line(concat(where(line), ": ", text)));
+  }
 
   std::string_view line_text(int line) const {
     return line >= 0 && static_cast<size_t>(line) < lines_.size() ? lines_[static_cast<size_t>(line)] : "";
@@ -83,8 +87,8 @@ class Converter {
     const std::string& name = key.Scalar();
     if (name == "<<") fail_at(line, "merge keys '<<' are not supported; use 'extends: other.yaml'");
     if (const auto [first, is_new] = places.emplace(name, where(line)); !is_new) {
-      fail_at(line,
-              concat("key '", name, "' is given twice, the first time at ", first->second, "; remove one of them"));
+      fail_at(line, concat("key '", shown_key(name), "' is given twice, the first time at ", first->second,
+                           "; remove one of them"));
     }
     ConfigNode member = convert(value, line, depth + 1);
     member.key = name;
@@ -94,7 +98,7 @@ class Converter {
   void check_tag(const YAML::Node& node, int line) const {
     const std::string& tag = node.Tag();
     if (tag.empty() || tag == "?" || tag == "!") return;
-    fail_at(line, concat("tags such as '", tag, "' are not supported; remove it"));
+    fail_at(line, concat("tags such as '", shown_key(tag), "' are not supported; remove it"));
   }
 
   /// yaml-cpp closes an open quotation mark at the end of the file and swallows all that stands between.
@@ -152,12 +156,15 @@ std::vector<YAML::Node> load_documents(const std::string& text, const Converter&
     if (tab_in_indentation(converter.line_text(line))) {
       converter.fail_at(line, "required spaces before the key, found a tab; YAML indents with spaces only");
     }
-    converter.fail_at(line, concat("required YAML, found a syntax error in column ", error.mark.column + 1, ": ",
-                                   error.msg, "; check indentation, colons, brackets and quotation marks"));
+    converter.fail_at(
+        line, concat("required YAML, found a syntax error in column ", error.mark.column + 1, ": ",
+                     one_line(error.msg, kMaxShownBytes), "; check indentation, colons, brackets and quotation marks"));
   }
 }
 
-ConfigNode parse_document(const std::string& text, const std::string& name, bool has_lines) {
+ConfigNode parse_document(const std::string& whole, const std::string& name, bool has_lines) {
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";  // some editors begin UTF-8 files with it
+  const std::string text = whole.substr(whole.rfind(byte_order_mark, 0) == 0 ? byte_order_mark.size() : 0);
   Converter converter(text, name, has_lines);
   const std::vector<YAML::Node> documents = load_documents(text, converter);
   if (documents.size() > 1) {
@@ -233,13 +240,11 @@ std::string found_text(const ConfigNode& node) {
     case ConfigNode::Kind::scalar:
       break;
   }
-  constexpr size_t max_letters = 60;
-  size_t length = std::min(node.text.size(), max_letters);
-  while (length < node.text.size() && (static_cast<unsigned char>(node.text[length]) & 0xC0U) == 0x80U) --length;
-  std::string text = node.text.substr(0, length);
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 0x20; }, ' ');
-  return concat("'", text, length < node.text.size() ? "…'" : "'");
+  return concat("'", one_line(node.text, kMaxShownBytes), "'");
+}
+
+std::string shown_key(const std::string& key) {
+  return one_line(key, 2 * kMaxShownBytes);
 }
 
 }  // namespace artel

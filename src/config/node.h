@@ -38,7 +38,11 @@ ConfigNode parse_yaml_value(const std::string& text, const std::string& where);
 /// The same for a JSON document, for instance the config in a checkpoint manifest.
 ConfigNode node_from_json(const Json& json, const std::string& where);
 
-/// How a node is called in "found …": "'3'", "a list", "a mapping of keys", "nothing". One line, at most 60 letters.
+/// How a node is called in "found …": "'3'", "a list", "a mapping of keys", "nothing". One line, at most 60 bytes of it
+/// quoted.
 std::string found_text(const ConfigNode& node);
+
+/// A key, path or tag as messages quote it: on one line, and not whole when somebody wrote a novel there.
+std::string shown_key(const std::string& key);
 
 }  // namespace artel

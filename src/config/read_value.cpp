@@ -1,5 +1,6 @@
 #include "config/read_value.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -8,6 +9,7 @@
 
 #include "util/error.h"
 #include "util/nearest_name.h"
+#include "util/one_line.h"
 #include "util/text.h"
 
 namespace artel {
@@ -30,6 +32,9 @@ class Reader {
   void operator()(std::string* out) const {
     if (node_.kind != ConfigNode::Kind::scalar) refuse(node_, "");
     if (node_.text.empty() && !field_.may_be_empty) refuse(node_, "");
+    if (!field_.may_have_lines && one_line(node_.text) != without_tabs(node_.text)) {
+      refuse(node_, " with a line end or another control character; remove it");
+    }
     check_in_scope();
     if (!field_.choices.empty() && !is_choice(node_.text)) refuse(node_, did_you_mean(node_.text, field_.choices));
     *out = node_.text;
@@ -88,6 +93,11 @@ class Reader {
     return *value;
   }
 
+  static std::string without_tabs(std::string text) {
+    std::replace(text.begin(), text.end(), '\t', ' ');
+    return text;
+  }
+
   bool is_choice(const std::string& text) const {
     for (const std::string& choice : field_.choices) {
       if (choice == text) return true;
@@ -128,7 +138,7 @@ std::string without_suffix(std::string word, std::string_view suffix) {
 }  // namespace
 
 void fail_config(const std::string& where, const std::string& text) {
-  fail("config", where + ": " + text);
+  fail("config", one_line(concat(where, ": ", text)));
 }
 
 void read_value(const Field& field, const ConfigNode& node, const std::string& key) {

@@ -31,7 +31,8 @@ data:
   `--set data.train.0.path=c.bin`, `--set optimizer.betas.1=0.99`.
 - `auto` is resolved on loading where it can be known without a machine (`head_dim`, `routing_neurons`, the sizes of
   `aoe`); `threads`, `precision` and `device` are resolved when a run starts.
-- Paths of data are relative to the working directory. Nothing is opened while the configuration is checked.
+- Paths of data are relative to the working directory. `artel train` looks whether they are there; nothing is opened
+  while the configuration is checked.
 - Tensor, pipeline, context and sequence parallelism, ZeRO stages 2 and 3, and fp8 are out of scope; their keys are
   errors that say so.
 
@@ -54,7 +55,7 @@ constexpr const char* kTail = R"(
 - `aoe`: `d_low` is at most `hidden_size`.
 - `global_batch_size` is a multiple of `micro_batch_size`, and of `micro_batch_size` times the ranks when a run starts.
 - Validation sets have names that differ.
-- A model has at most 10^13 parameters.
+- A model has at most 10^13 parameters, and a run at most 2^53 tokens.
 
 ## Tokenizer and vocabulary
 

@@ -10,7 +10,8 @@
 namespace artel {
 namespace {
 
-constexpr double kMaxParameters = 1e13;  // far above a machine's memory, far below overflow of a count
+constexpr double kMaxParameters = 1e13;            // far above a machine's memory, far below overflow of a count
+constexpr double kMaxTokens = 9007199254740992.0;  // 2^53: JSON readers hold no larger count exactly
 
 /// numerator / denominator to nearest, ties up; both non-negative, denominator positive.
 std::int64_t rounded(std::int64_t numerator, std::int64_t denominator) {
@@ -37,16 +38,30 @@ void resolve_attention(ModelConfig& m, const ConfigSources& sources) {
   }
 }
 
+/// Of a layer, in doubles: the bounds of single keys leave products that no integer holds.
+double feed_forward_parameters(const ModelConfig& m) {
+  const auto d = static_cast<double>(m.hidden_size);
+  if (m.num_experts == 0) return 3.0 * d * static_cast<double>(m.intermediate_size);
+  double expert = 3.0 * d * static_cast<double>(m.moe_intermediate_size);
+  if (m.routing.type == "aoe") {
+    const auto r = static_cast<double>(m.routing.aoe.d_low);
+    const auto w = static_cast<double>(m.routing.aoe.expert_width);
+    expert = r * d + w * r + 2.0 * w * d;
+  }
+  const double shared = 3.0 * d * static_cast<double>(m.shared_expert_intermediate_size);
+  return static_cast<double>(m.num_experts) * expert + shared;
+}
+
 void check_size(const ModelConfig& m, const ConfigSources& sources) {
   const auto d = static_cast<double>(m.hidden_size);
   const double attention = 4.0 * d * static_cast<double>(m.num_attention_heads) * static_cast<double>(m.head_dim);
-  const double experts = 3.0 * d * static_cast<double>(m.num_experts) * static_cast<double>(m.moe_intermediate_size);
-  const double parameters =
-      2.0 * d * static_cast<double>(m.vocab_size) + static_cast<double>(m.num_hidden_layers) * (attention + experts);
+  const double parameters = 2.0 * d * static_cast<double>(m.vocab_size) +
+                            static_cast<double>(m.num_hidden_layers) * (attention + feed_forward_parameters(m));
   if (parameters > kMaxParameters) {
-    sources.fail_at({"model.hidden_size", "model.num_experts", "model.moe_intermediate_size", "model"},
+    sources.fail_at({"model.hidden_size", "model.num_experts", "model.moe_intermediate_size", "model.intermediate_size",
+                     "model.shared_expert_intermediate_size", "model.routing.aoe.expert_width", "model"},
                     concat("model required at most ", format_count(kMaxParameters), " parameters, found about ",
-                           format_count(parameters), "; lower hidden_size, num_experts or moe_intermediate_size"));
+                           format_count(parameters), "; lower hidden_size, num_experts or a width"));
   }
 }
 
@@ -157,6 +172,14 @@ void check_batches(const Config& config, const ConfigSources& sources) {
                     concat("train.global_batch_size required a multiple of train.micro_batch_size ",
                            train.micro_batch_size, ", found ", train.global_batch_size, "; change one of them"));
   }
+  const double tokens = static_cast<double>(train.steps) * static_cast<double>(train.global_batch_size) *
+                        static_cast<double>(config.model.max_position_embeddings);
+  if (tokens > kMaxTokens) {
+    sources.fail_at(
+        {"train.steps", "train.global_batch_size", "model.max_position_embeddings"},
+        concat("train.steps required a run of at most 2^53 tokens, found ", train.steps, " steps of ",
+               train.global_batch_size, " sequences of ", config.model.max_position_embeddings, "; lower one of them"));
+  }
   const std::int64_t most = std::max<std::int64_t>(config.model.num_experts, 1);
   if (config.parallel.expert > most) {
     sources.fail_at({"parallel.expert", "model.num_experts"},
@@ -201,9 +224,9 @@ void resolve_model(ModelConfig& model, const ConfigSources& sources) {
                     "width of the dense SwiGLU");
   }
   if (!dense) check_experts(model, sources);
-  check_size(model, sources);
   resolve_uoe(model, !dense && model.routing.type == "uoe", sources);
   resolve_aoe(model, !dense && model.routing.type == "aoe", sources);
+  check_size(model, sources);
 }
 
 void resolve_config(Config& config, const ConfigSources& sources) {

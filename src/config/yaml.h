@@ -12,12 +12,14 @@ namespace artel {
 /// Which values the loader accepts beyond the table of keys.
 struct ParseOptions {
   std::vector<std::string> routing_types = known_routing_types();  ///< allowed for model.routing.type
+  bool data_must_exist = false;  ///< every data file is looked for (not opened), for a run that is about to start
 };
 
 /// Loads a YAML config: the files that it `extends` first, then the file, then the overrides ("model.hidden_size=512",
 /// "data.train=[{path: x}]", "data.train.0.path=x"), each checked against the table of keys; then resolves what is
 /// `auto` and can be known without a machine (head_dim, routing_neurons, the AoE sizes) and checks keys against each
-/// other. Opens no data file. train.threads, precision and device stay as written.
+/// other. Opens no data file, and looks for them only when the options say so. train.threads, precision and device stay
+/// as written.
 /// Throws Error `[config] FILE:LINE: …` (`[config] --set key=value: …`), one line that says what to do.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides = {},
                    const ParseOptions& options = {});

@@ -49,8 +49,28 @@ T integer_of(const Json& value, std::string_view key, std::string_view where) {
   return static_cast<T>(number);
 }
 
+// Documents are copied, written and destroyed by functions that call themselves for every level.
+void check_depth(std::string_view text, std::string_view where) {
+  constexpr int max_depth = 100;
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char letter = text[i];
+    if (in_string && letter == '\\') {
+      ++i;
+    } else if (letter == '"') {
+      in_string = !in_string;
+    } else if (!in_string && (letter == '[' || letter == '{') && ++depth > max_depth) {
+      fail(where, concat("required JSON of at most ", max_depth, " levels, found more at byte ", i));
+    } else if (!in_string && (letter == ']' || letter == '}')) {
+      --depth;
+    }
+  }
+}
+
 template <typename Document>
 Document parse(std::string_view text, std::string_view where) {
+  check_depth(text, where);
   try {
     return Document::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {

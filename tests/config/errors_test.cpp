@@ -1,10 +1,8 @@
 #include <ctime>
 #include <fstream>
 
+#include "config/bad_input.h"
 #include "config/node.h"
-#include "config/yaml.h"
-#include "support/catch.h"
-#include "support/error_text.h"
 #include "support/temporary_directory.h"
 #include "util/text.h"
 
@@ -12,12 +10,7 @@ using namespace artel;
 
 namespace {
 
-struct BadInput {
-  std::string yaml;  ///< appended to one line of valid data, so its first line is line 2
-  int line;
-  std::vector<std::string> parts;
-};
-
+/// Appended to one line of valid data, so that their first line is line 2.
 const std::vector<BadInput> kBadInputs = {
     // Names of keys.
     {"model: {hiden_size: 8}\n", 2, {"unknown key 'model.hiden_size'; did you mean 'hidden_size'?"}},
@@ -201,19 +194,6 @@ const std::vector<BadInput> kBadData = {
      {"required names that differ, found 'v' twice"}},
     {"data:\n  train: [{path: a}]\n  validation: 5\n", 3, {"'data.validation' required a list of files", "found '5'"}},
 };
-
-void check_message(const std::string& yaml, int line, const std::vector<std::string>& parts) {
-  const std::string text = error_text([&] { parse_config(yaml, "bad.yaml"); });
-  INFO(yaml << "\n" << text);
-  const std::string place = line > 0 ? "[config] bad.yaml:" + std::to_string(line) + ": " : "[config] bad.yaml: ";
-  CHECK(text.rfind(place, 0) == 0);
-  CHECK(text.find('\n') == std::string::npos);
-  CHECK(text.size() < 400);
-  for (const std::string& part : parts) {
-    INFO(part);
-    CHECK(contains(text, part));
-  }
-}
 
 }  // namespace
 

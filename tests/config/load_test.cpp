@@ -1,5 +1,4 @@
 #include <map>
-#include <set>
 
 #include "config/resolve.h"
 #include "config/yaml.h"
@@ -14,7 +13,7 @@ const std::string kData = "data: {train: [{path: a.bin}]}\n";
 
 /// Every key with a value that is not its default, all of them together a valid config.
 const char* kFull = R"(
-run: {name: other, directory: /tmp/out, seed: 7}
+run: {name: other, directory: /tmp/out, seed: 7, tensorboard: false}
 model:
   vocab_size: 300
   hidden_size: 96
@@ -87,15 +86,22 @@ std::string nested(const std::string& key, const std::string& value) {
   return out;
 }
 
-/// Keys whose only allowed value is the default, or that need a second key.
-const std::set<std::string> kNotAlone = {"optimizer.type", "model.num_key_value_heads", "model.num_attention_heads",
-                                         "model.routing.uoe.virtual_shared_expert"};
+/// Values for keys whose value in the full file needs a second key.
+const std::map<std::string, std::string> kAlone = {{"model.hidden_size", "512"},
+                                                   {"model.num_key_value_heads", "2"},
+                                                   {"model.num_attention_heads", "8"},
+                                                   {"model.routing.uoe.virtual_shared_expert", "false"}};
+
+/// Keys that resolve to another value when some other key changes.
+bool is_derived(const std::string& key) {
+  return key == "model.head_dim" || key.rfind("model.routing.", 0) == 0;
+}
 
 }  // namespace
 
 TEST_CASE("every key of a full file arrives in its own member") {
   const Config c = parse_config(kFull, "full.yaml");
-  CHECK(c.run == RunConfig{"other", "/tmp/out", 7});
+  CHECK(c.run == RunConfig{"other", "/tmp/out", 7, false});
   const ModelConfig& m = c.model;
   CHECK(m.vocab_size == 300);
   CHECK(m.hidden_size == 96);
@@ -150,20 +156,43 @@ TEST_CASE("every key can be set alone, in a file and by an override, and changes
   Config full = parse_config(kFull, "full.yaml");
   size_t num_checked = 0;
   for (const Field& field : config_fields(full, known_routing_types())) {
-    if (kNotAlone.count(field.key) > 0 || field.key.rfind("data.", 0) == 0) continue;
-    std::string value = value_text(field);
-    if (field.key == "model.hidden_size") value = "256";
+    if (field.key.rfind("data.", 0) == 0) continue;
+    const auto alone = kAlone.find(field.key);
+    const std::string value = alone == kAlone.end() ? value_text(field) : alone->second;
     INFO(field.key << ": " << value);
     const Config from_file = parse_config(nested(field.key, value) + kData, "a.yaml");
     CHECK(text_of(from_file, field.key) == value);
+    const bool has_one_choice = field.choices.size() == 1;
+    CHECK((text_of(defaults, field.key) != value || has_one_choice));
     CHECK(parse_config(kData, "a.yaml", {field.key + "=" + value}) == from_file);
+    CHECK(parse_config(dump_config(from_file), "dump.yaml") == from_file);
+    CHECK(config_from_json(config_json(from_file), "manifest.json") == from_file);
     for (const Field& other : config_fields(full, known_routing_types())) {
-      const bool derived = other.key.rfind("model.routing.", 0) == 0;
-      if (other.key != field.key && !derived) CHECK(text_of(from_file, other.key) == text_of(defaults, other.key));
+      if (other.key == field.key || is_derived(other.key)) continue;
+      CHECK(text_of(from_file, other.key) == text_of(defaults, other.key));
     }
     ++num_checked;
   }
   CHECK(num_checked > 50);
+}
+
+TEST_CASE("every key of data can be set alone, in a file and by an override") {
+  const std::map<std::string, std::string> values = {
+      {"data.train", "[{path: b.bin, weight: 2.0, dtype: uint16, name: first}]"},
+      {"data.validation", "[{path: v.bin, dtype: uint8, name: held-out}]"},
+      {"data.tokenizer", "tokenizer.json"}};
+  Config full = parse_config(kFull, "full.yaml");
+  for (const Field& field : config_fields(full, known_routing_types())) {
+    if (field.key.rfind("data.", 0) != 0) continue;
+    INFO(field.key);
+    REQUIRE(values.count(field.key) == 1);
+    const std::string& value = values.at(field.key);
+    const Config config = parse_config(kData, "a.yaml", {field.key + "=" + value});
+    CHECK(text_of(config, field.key) == value);
+    const std::string train = field.key == "data.train" ? "" : "  train: [{path: a.bin}]\n";
+    CHECK(parse_config(nested(field.key, value) + train, "a.yaml") == config);
+    CHECK(parse_config(dump_config(config), "dump.yaml") == config);
+  }
 }
 
 TEST_CASE("a file with data alone has the defaults of the schema") {

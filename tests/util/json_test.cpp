@@ -24,6 +24,15 @@ TEST_CASE("A JSON error names where, line and column") {
   CHECK_FALSE(contains(error_text([] { parse_json("{,}", "m"); }), "\n"));
 }
 
+TEST_CASE("JSON that is nested without end is refused before anything walks down into it") {
+  const auto nested = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  CHECK(parse_json(nested(100), "m").size() == 1);
+  CHECK(error_text([&] { parse_json(nested(101), "m"); }) ==
+        "[m] required JSON of at most 100 levels, found more at byte 100");
+  CHECK(contains(error_text([] { parse_json(std::string(1000000, '{'), "m"); }), "at most 100 levels"));
+  CHECK(parse_json("[\"" + std::string(200, '[') + "\\\"[\", 1]", "m").size() == 2);
+}
+
 TEST_CASE("JSON can always be written, whatever the text and the numbers") {
   const Json json = {{"text", "a\xff"}, {"nan", std::numeric_limits<double>::quiet_NaN()}};
   CHECK(dump_json(json) == "{\"text\":\"a\xef\xbf\xbd\",\"nan\":null}");
