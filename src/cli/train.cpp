@@ -55,6 +55,11 @@ void add_train_command(CLI::App& app, std::string command_line) {
           "--allow-change", arguments->options.allow_changes,
           "A key of optimizer, schedule or data that may differ from the checkpoint's config (may be given again)")
       ->allow_extra_args(false);
+  command
+      ->add_option("--profile", arguments->options.profile_steps,
+                   "Write the times of so many steps, after 2 to warm up, to RUN/trace-STEP.json (open it in "
+                   "ui.perfetto.dev or chrome://tracing)")
+      ->check(CLI::PositiveNumber);
   command->callback([arguments] { train(*arguments); });
 }
 

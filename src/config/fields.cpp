@@ -18,6 +18,7 @@ class Table {
     add("name", &c.name, "Name of the run: its directory is `directory/name`, and reports show it. No '/'.");
     add("directory", &c.directory, "Directory in which runs are written.");
     add("seed", &c.seed, "Seed of initial weights and of the order of the data.").on_resume = OnResume::forbidden;
+    add("tensorboard", &c.tensorboard, "Write what metrics.jsonl holds for TensorBoard too, to `tensorboard/`.");
   }
 
   void model(ModelConfig& c) {

@@ -13,6 +13,7 @@ struct RunConfig {
   std::string name = "run";
   std::string directory = "runs";  ///< the run is written to directory/name
   std::int64_t seed = 1234;
+  bool tensorboard = true;  ///< write event files for TensorBoard beside metrics.jsonl
 
   bool operator==(const RunConfig&) const = default;
 };
