@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/trace.h"
+#include "ops/probe.h"
 #include "util/error.h"
 
 namespace artel {
@@ -183,6 +184,7 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
     const Tensor x_chunk = x.data.rows(begin, end);
     const Tensor logits = context.empty({end - begin, vocab_size}, DType::f32);
     context.backend.linear(x_chunk, weight.data, logits, Accumulate::no);
+    watch_value(context, -1, "logits", logits);
     context.backend.cross_entropy(logits, targets.rows(begin, end), grad_scale, with_gradient, losses.rows(begin, end));
     if (!with_gradient) continue;
     const TraceSpan backward_span(context.tracer, TraceKind::backward, "linear_cross_entropy");
@@ -192,6 +194,7 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
       context.backend.linear_backward_weight(x_chunk, logits, dw.tensor, dw.accumulate);
     }
   }
+  watch_value(context, -1, "loss", losses);
   Variable loss(context.empty({1}, DType::f64));
   context.backend.sum(losses, loss.data);
   if (with_gradient) {
