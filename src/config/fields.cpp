@@ -91,6 +91,11 @@ class Table {
         .integers(1, 65'536);
     add("zero_stage", &c.parallel.zero_stage, "1 shards the optimizer state over the ranks, 0 does not.")
         .integers(0, 1);
+    add("timeout_seconds", &c.parallel.timeout_seconds,
+        "Longest wait for other ranks; after it every rank ends with an error that names the ones that did not come.")
+        .above(0.0);
+    add("expert_across_hosts", &c.parallel.expert_across_hosts,
+        "Allows the ranks that share a set of experts to be on several hosts; every token then crosses the network.");
   }
 
   void data_file(DataFile& c, bool validation) {

@@ -138,6 +138,8 @@ struct CheckpointConfig {
 struct ParallelConfig {
   std::int64_t expert = 1;
   std::int64_t zero_stage = 1;
+  double timeout_seconds = 600.0;    ///< longest wait for other ranks
+  bool expert_across_hosts = false;  ///< expert groups may spread over hosts
 
   bool operator==(const ParallelConfig&) const = default;
 };

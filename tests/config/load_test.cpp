@@ -63,7 +63,7 @@ train:
   recompute: block
 validation: {every: 10, batches: 4}
 checkpoint: {every: 20, keep: 5}
-parallel: {expert: 2, zero_stage: 0}
+parallel: {expert: 2, zero_stage: 0, timeout_seconds: 30.0, expert_across_hosts: true}
 )";
 
 std::string text_of(Config config, const std::string& key) {
