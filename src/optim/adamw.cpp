@@ -54,6 +54,12 @@ double AdamW::grad_norm(Context& context, const SumOverRanks& sum_over_ranks) {
   return std::sqrt(sum_over_ranks ? sum_over_ranks(sum) : sum);
 }
 
+bool AdamW::accepts(double grad_norm) const {
+  constexpr double largest = 1.0e19;  // whose square is finite in fp32
+  return std::isfinite(grad_norm) &&
+         (config_.grad_clip > 0.0 ? std::min(config_.grad_clip, grad_norm) : grad_norm) <= largest;
+}
+
 void AdamW::update(Context& context, double lr, std::int64_t step, double grad_norm) {
   const bool clip = config_.grad_clip > 0.0 && grad_norm > config_.grad_clip;
   const float scale = clip ? static_cast<float>(config_.grad_clip / grad_norm) : 1.0F;
@@ -78,7 +84,7 @@ void AdamW::update(Context& context, double lr, std::int64_t step, double grad_n
 StepResult AdamW::step(Context& context, double lr, std::int64_t step) {
   StepResult result;
   result.grad_norm = grad_norm(context);
-  if (!std::isfinite(result.grad_norm)) return result;
+  if (!accepts(result.grad_norm)) return result;
   update(context, lr, step, result.grad_norm);
   result.applied = true;
   return result;

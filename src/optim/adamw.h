@@ -26,10 +26,13 @@ class AdamW {
 
   /// Global L2 norm of the gradients in the store.
   double grad_norm(Context& context, const SumOverRanks& sum_over_ranks = {});
+  /// Whether a gradient of this norm may be applied: the norm is finite, and the gradient, clipped, small enough for
+  /// its squares to be finite in fp32. A second moment that is infinite once stays so.
+  bool accepts(double grad_norm) const;
   /// One update with this learning rate, clipped by the norm just taken, which must be finite; `step` is 1 for the
   /// first.
   void update(Context& context, double lr, std::int64_t step, double grad_norm);
-  /// Both, for one rank; nothing is changed when the norm is not finite.
+  /// Both, for one rank; nothing is changed when the norm is not accepted.
   StepResult step(Context& context, double lr, std::int64_t step);
 
   const Tensor& exp_avg() const { return exp_avg_; }        ///< [owned] f32, compact

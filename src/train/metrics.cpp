@@ -2,18 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "util/error.h"
 
 namespace artel {
 namespace {
 
-// Keeps the whole lines of an existing file and finds its last attempt.
-std::int64_t last_attempt(FileLayer& files, const std::string& path) {
+constexpr std::size_t max_pending_bytes = std::size_t{16} << 20;
+
+// Keeps the whole lines of an existing file, whose size it returns, and finds its last attempt.
+std::int64_t last_attempt(FileLayer& files, const std::string& path, std::size_t& size) {
   if (!files.exists(path)) return 0;
   const std::string text = files.read(path);
   const std::size_t end = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
   if (end < text.size()) write_file_atomic(files, path, std::string_view(text).substr(0, end));
+  size = end;
   std::int64_t attempt = 0;
   std::size_t begin = 0;
   while (begin < end) {
@@ -28,42 +32,86 @@ std::int64_t last_attempt(FileLayer& files, const std::string& path) {
 }  // namespace
 
 MetricsFile::MetricsFile(FileLayer& files, const std::string& path)
-    : files_(files), file_(-1, path), attempt_(last_attempt(files, path) + 1) {
+    : files_(files), file_(-1, path), attempt_(last_attempt(files, path, size_) + 1) {
   file_ = files.open_append(path);
+}
+
+void MetricsFile::write_pending() {
+  if (torn_) files_.truncate(file_, size_);
+  torn_ = true;
+  files_.write(file_, pending_.data(), pending_.size());
+  torn_ = false;
+  size_ += pending_.size();
+  pending_.clear();
+  num_pending_ = 0;
 }
 
 std::string MetricsFile::write(Json row) {
   row["attempt"] = attempt_;
   const std::string line = dump_json(row) + "\n";
-  try {
-    files_.write(file_, line.data(), line.size());
-  } catch (const Error& error) {
-    return error.what();
+  const bool fits = pending_.size() + line.size() <= max_pending_bytes;
+  if (fits) {
+    pending_ += line;
+    ++num_pending_;
+  } else {
+    ++num_lost_;
   }
-  return {};
+  try {
+    write_pending();
+  } catch (const Error& error) {
+    return std::exchange(failing_, true) ? std::string() : error.what();
+  }
+  failing_ = false;
+  if (num_lost_ == 0) return {};
+  Json lost;
+  lost["step"] = row.value("step", Json());
+  lost["event"] = "rows_lost";
+  lost["count"] = std::exchange(num_lost_, 0);
+  return write(lost);
 }
 
-Json moe_row(std::int64_t layer, const LayerStatistics& statistics, bool with_load) {
+std::int64_t MetricsFile::flush() {
+  try {
+    if (!pending_.empty()) write_pending();
+  } catch (const Error&) {
+    return num_lost_ + num_pending_;
+  }
+  return num_lost_;
+}
+
+LoadSummary summarise_load(const std::vector<std::int64_t>& expert_counts) {
+  LoadSummary summary;
   double total = 0.0;
   double largest = 0.0;
-  std::int64_t dead = 0;
-  for (const std::int64_t count : statistics.expert_counts) {
+  for (const std::int64_t count : expert_counts) {
     total += static_cast<double>(count);
     largest = std::max(largest, static_cast<double>(count));
-    if (count == 0) ++dead;
+    if (count == 0) ++summary.dead_experts;
   }
-  const auto num_experts = static_cast<double>(statistics.expert_counts.size());
+  const auto num_experts = static_cast<double>(expert_counts.size());
   const double mean = total / num_experts;
   double entropy = 0.0;
-  for (const std::int64_t count : statistics.expert_counts) {
+  for (const std::int64_t count : expert_counts) {
     const double share = total > 0.0 ? static_cast<double>(count) / total : 0.0;
     if (share > 0.0) entropy -= share * std::log(share);
   }
+  summary.max_violation = mean > 0.0 ? (largest - mean) / mean : 0.0;
+  summary.entropy = num_experts > 1.0 ? entropy / std::log(num_experts) : 1.0;
+  return summary;
+}
+
+Json moe_row(std::int64_t layer, const LayerStatistics& statistics, bool with_load) {
+  const LoadSummary load = summarise_load(statistics.expert_counts);
   Json row;
   row["layer"] = layer;
-  row["max_violation"] = mean > 0.0 ? (largest - mean) / mean : 0.0;
-  row["entropy"] = num_experts > 1.0 ? entropy / std::log(num_experts) : 1.0;
-  row["dead_experts"] = dead;
+  row["max_violation"] = load.max_violation;
+  row["entropy"] = load.entropy;
+  row["dead_experts"] = load.dead_experts;
+  const ChoiceStatistics& choice = statistics.choice;
+  const auto num_tokens = static_cast<double>(std::max<std::int64_t>(choice.num_tokens, 1));
+  const auto num_experts = static_cast<double>(statistics.expert_counts.size());
+  row["choice_entropy"] = num_experts > 1.0 ? choice.entropy / num_tokens / std::log(num_experts) : 0.0;
+  row["margin"] = choice.margin / num_tokens;
   if (with_load) row["load"] = statistics.expert_counts;
   return row;
 }

@@ -44,9 +44,6 @@ void sum_over_ranks(Communicator& world, StepOutcome& outcome) {
   }
 }
 
-// Squares of larger gradients leave fp32, and a moment that is infinite once stays so.
-constexpr double largest_grad_norm = 1.0e19;
-
 void update(Context& context, AdamW& optimizer, const StepOptions& options, const AcceptStep& accept,
             StepOutcome& outcome) {
   StepResult& result = outcome.update;
@@ -58,7 +55,7 @@ void update(Context& context, AdamW& optimizer, const StepOptions& options, cons
     };
   }
   result.grad_norm = optimizer.grad_norm(context, sum);
-  outcome.finite = std::isfinite(outcome.loss) && result.grad_norm < largest_grad_norm;
+  outcome.finite = std::isfinite(outcome.loss) && optimizer.accepts(result.grad_norm);
   if (!outcome.finite || (accept && !accept(outcome.loss, result.grad_norm))) return;
   optimizer.update(context, options.lr, options.step, result.grad_norm);
   if (options.sync != nullptr) options.sync->gather_values();

@@ -2,8 +2,6 @@
 
 #include <cmath>
 #include <fstream>
-#include <map>
-#include <sstream>
 
 #include "config/yaml.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -12,73 +10,9 @@
 #include "support/error_text.h"
 #include "support/golden.h"
 #include "support/temporary_directory.h"
+#include "train/tiny_run.h"
 
 using namespace artel;
-
-namespace {
-
-void write_tokens(const std::string& path, int count) {
-  std::ofstream file(path, std::ios::binary);
-  std::uint32_t state = 12345;
-  for (int i = 0; i < count; ++i) {
-    state = state * 1664525U + 1013904223U;
-    file.put(static_cast<char>('a' + (state >> 16) % 8 + (i % 3)));
-  }
-}
-
-Config config_of(const TemporaryDirectory& directory, const std::string& routing, const std::string& precision,
-                 const std::vector<std::string>& overrides = {}) {
-  const std::string text =
-      "run: {name: r, directory: " + directory.path() +
-      "}\n"
-      "model: {vocab_size: 256, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, "
-      "num_key_value_heads: 1, max_position_embeddings: 16, num_experts: 6, num_experts_per_tok: 2, "
-      "moe_intermediate_size: 24, shared_expert_intermediate_size: 16, routing: {type: " +
-      routing +
-      "}}\n"
-      "data: {train: [{path: " +
-      directory.file("train.bin") + "}], validation: [{path: " + directory.file("val.bin") +
-      "}]}\n"
-      "schedule: {type: cosine, warmup_steps: 3}\n"
-      "train: {steps: 12, global_batch_size: 4, micro_batch_size: 2, threads: 2, precision: " +
-      precision +
-      "}\n"
-      "validation: {every: 4, batches: 2}\n"
-      "checkpoint: {every: 4, keep: 2}\n";
-  return parse_config(text, "test.yaml", overrides);
-}
-
-// Trains to the config's last step or to `last_step`; returns the training losses by step of the last attempt at each.
-std::map<std::int64_t, double> train(const Config& config, std::int64_t last_step = 1 << 30,
-                                     const TrainOptions& options = {}) {
-  PosixFileLayer files;
-  Log log("", true);
-  Runtime runtime(config.train, log);
-  Trainer trainer(config, runtime, files, log, options);
-  trainer.run([&] { return trainer.step() >= last_step; });
-  const std::string path = join_path(join_path(config.run.directory, config.run.name), "metrics.jsonl");
-  std::map<std::int64_t, double> losses;
-  std::istringstream lines(files.read(path));
-  for (std::string line; std::getline(lines, line);) {
-    const Json row = parse_json(line, path);
-    if (row.contains("loss")) losses[row["step"].get<std::int64_t>()] = row["loss"].get<double>();
-  }
-  return losses;
-}
-
-std::string checkpoint_tensors(const Config& config) {
-  PosixFileLayer files;
-  const std::string directory = join_path(join_path(config.run.directory, config.run.name), "checkpoints");
-  const std::string newest = list_checkpoints(files, directory).at(0);
-  return files.read(newest + "/model-00000.safetensors") + files.read(newest + "/optimizer-00000.safetensors");
-}
-
-void prepare(const TemporaryDirectory& directory) {
-  write_tokens(directory.file("train.bin"), 4000);
-  write_tokens(directory.file("val.bin"), 400);
-}
-
-}  // namespace
 
 TEST_CASE("A run that was interrupted and resumed ends with the bits of one that was not") {
   const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
@@ -154,6 +88,24 @@ TEST_CASE("Resuming refuses another model, allows what it should, and never over
   allowed.allow_changes = {"optimizer.lr"};
   const auto losses = train(config_of(directory, "uoe", "fp32", {"optimizer.lr=0.002", "train.steps=6"}), 6, allowed);
   CHECK(losses.size() == 6);
+  const std::vector<Json> resumed = events_of(config_of(directory, "uoe", "fp32"), "resumed");
+  REQUIRE(resumed.size() == 1);
+  CHECK(resumed[0]["step"] == 4);
+  expect_contains(resumed[0]["from"].get<std::string>(), "step-00000004");
+  CHECK(resumed[0]["changes"] == Json::array({{{"key", "optimizer.lr"}, {"before", "0.001"}, {"after", "0.002"}},
+                                              {{"key", "train.steps"}, {"before", "12"}, {"after", "6"}}}));
+}
+
+TEST_CASE("A run that goes on from another run's checkpoint says so in its first row") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  train(config_of(directory, "uoe", "fp32"), 4);
+  TrainOptions options;
+  options.resume = directory.file("r");
+  const Config fork = config_of(directory, "uoe", "fp32", {"run.name=fork", "train.steps=6"});
+  CHECK(train(fork, 6, options).size() == 2);
+  CHECK(rows_of(fork).at(0)["event"] == "resumed");
+  CHECK(rows_of(fork).at(0)["from"] == directory.file("r/checkpoints/step-00000004"));
 }
 
 TEST_CASE("A damaged newest checkpoint is passed over, and with all damaged nothing is started anew") {
@@ -169,7 +121,7 @@ TEST_CASE("A damaged newest checkpoint is passed over, and with all damaged noth
   };
   damage("step-00000008");
   PosixFileLayer files;
-  Log log("", true);
+  Log log("", Screen::warnings);
   Runtime runtime(config.train, log);
   CHECK(Trainer(config, runtime, files, log, {}).step() == 4);
   damage("step-00000004");
