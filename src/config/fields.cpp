@@ -83,6 +83,12 @@ class Table {
     add("every", &c.validation.every, "Validate after so many steps; 0 is never.").integers(0, kMaxCount);
     add("batches", &c.validation.batches, "Micro-batches read from each validation set; 0 is the whole set.")
         .integers(0, kMaxCount);
+    add("sample_tokens", &c.validation.sample_tokens,
+        "Tokens of the text that the model writes into log and metrics after a validation; 0 is none.")
+        .integers(0, 65'536);
+    add("sample_prompt", &c.validation.sample_prompt, "What that text continues; empty: it begins a document.")
+        .or_empty()
+        .or_lines();
     begin("checkpoint.", OnResume::free);
     add("every", &c.checkpoint.every, "Save after so many steps; 0 is only at the end.").integers(0, kMaxCount);
     add("keep", &c.checkpoint.keep, "Newest checkpoints kept; 0 is all.").integers(0, kMaxCount);
@@ -192,6 +198,20 @@ class Table {
         .or_auto();
     add("recompute", &c.recompute, "`block` stores only the input of each layer and computes the rest again.")
         .one_of({"none", "block"});
+    add("max_bad_steps", &c.max_bad_steps,
+        "Training stops after so many steps in a row whose loss or gradient is not finite; none of them is applied.")
+        .integers(1, kMaxCount);
+    add("spike_window", &c.spike_window,
+        "Steps over which loss and gradient norm are averaged to tell a spike; 0 is off.")
+        .integers(0, 65'536)
+        .on_resume = OnResume::needs_allow;
+    add("spike_z_score", &c.spike_z_score, "Standard deviations above the mean of the window that make a spike.")
+        .above(0.0)
+        .on_resume = OnResume::needs_allow;
+    add("spike_action", &c.spike_action,
+        "What happens to a step whose loss or gradient norm is a spike, beside the row: nothing, or it is not applied.")
+        .one_of({"log", "skip"})
+        .on_resume = OnResume::needs_allow;
   }
 
   std::vector<std::string> routing_types_;

@@ -117,6 +117,10 @@ struct TrainConfig {
   std::string device = "auto";          ///< auto | cpu | cuda
   std::int64_t threads = 0;             ///< 0 = auto: the cores this process may run on
   std::string recompute = "none";       ///< none | block
+  std::int64_t max_bad_steps = 5;       ///< steps in a row that were not finite, after which training stops
+  std::int64_t spike_window = 128;      ///< steps whose mean a spike stands out from; 0 = off
+  double spike_z_score = 6.0;           ///< standard deviations above the mean that make a spike
+  std::string spike_action = "log";     ///< log | skip
 
   bool operator==(const TrainConfig&) const = default;
 };
@@ -124,6 +128,8 @@ struct TrainConfig {
 struct ValidationConfig {
   std::int64_t every = 100;   ///< steps; 0 = never
   std::int64_t batches = 16;  ///< micro-batches per validation set; 0 = the whole set
+  std::int64_t sample_tokens = 64;      ///< length of the sample made after a validation; 0 = none
+  std::string sample_prompt = "The ";  ///< what the sample continues; empty: it begins a document
 
   bool operator==(const ValidationConfig&) const = default;
 };

@@ -18,13 +18,14 @@ Config with(const std::vector<std::string>& overrides) {
 
 TEST_CASE("each key follows the rule for resuming of its block") {
   const std::set<std::string> exceptions = {"run.seed", "train.precision", "train.global_batch_size"};
+  const std::set<std::string> decide_on_steps = {"train.spike_window", "train.spike_z_score", "train.spike_action"};
   Config config;
   for (const Field& field : config_fields(config, known_routing_types())) {
     INFO(field.key);
     const std::string block = field.key.substr(0, field.key.find('.'));
     if (block == "model" || exceptions.count(field.key) > 0) {
       CHECK(field.on_resume == OnResume::forbidden);
-    } else if (block == "optimizer" || block == "schedule" || block == "data") {
+    } else if (block == "optimizer" || block == "schedule" || block == "data" || decide_on_steps.count(field.key) > 0) {
       CHECK(field.on_resume == OnResume::needs_allow);
     } else {
       CHECK(field.on_resume == OnResume::free);

@@ -61,7 +61,11 @@ train:
   device: cpu
   threads: 3
   recompute: block
-validation: {every: 10, batches: 4}
+  max_bad_steps: 7
+  spike_window: 50
+  spike_z_score: 4.5
+  spike_action: skip
+validation: {every: 10, batches: 4, sample_tokens: 8, sample_prompt: Once}
 checkpoint: {every: 20, keep: 5}
 parallel: {expert: 2, zero_stage: 0, timeout_seconds: 30.0, expert_across_hosts: true}
 )";
@@ -133,10 +137,10 @@ TEST_CASE("every key of a full file arrives in its own member") {
   CHECK(c.data.tokenizer == "tokenizer.json");
   CHECK(c.optimizer == OptimizerConfig{"adamw", 3e-4, {0.8, 0.9}, 1e-9, 0.2, 0.5});
   CHECK(c.schedule == ScheduleConfig{"wsd", 5, 0.25, 0.5});
-  CHECK(c.train == TrainConfig{11, 32, 4, "fp32", "cpu", 3, "block"});
-  CHECK(c.validation == ValidationConfig{10, 4});
+  CHECK(c.train == TrainConfig{11, 32, 4, "fp32", "cpu", 3, "block", 7, 50, 4.5, "skip"});
+  CHECK(c.validation == ValidationConfig{10, 4, 8, "Once"});
   CHECK(c.checkpoint == CheckpointConfig{20, 5});
-  CHECK(c.parallel == ParallelConfig{2, 0});
+  CHECK(c.parallel == ParallelConfig{2, 0, 30.0, true});
 }
 
 TEST_CASE("the full file sets every key to something else than its default") {
