@@ -61,7 +61,8 @@ class MpiGroup {
 };
 
 /// Header and payload of every pair of ranks as messages of their own. Tags carry the number of the operation, since
-/// operations under way at the same time reach their second stage in any order; MPI promises tags up to 32767.
+/// operations under way at the same time reach their second stage in any order; the stages of one keep their order by
+/// themselves. MPI promises tags up to 32767.
 class MpiExchange final : public Exchange {
  public:
   MpiExchange(const MpiGroup& group, ExchangeRequest request, std::int64_t max_message_bytes)
@@ -116,9 +117,7 @@ class MpiExchange final : public Exchange {
     int peer;
   };
 
-  int tag(bool payload) const {
-    return static_cast<int>(request_.sequence % 8191) * 4 + request_.stage * 2 + (payload ? 1 : 0);
-  }
+  int tag(bool payload) const { return static_cast<int>(request_.sequence % 16384) * 2 + (payload ? 1 : 0); }
 
   MPI_Request* add(What what, int peer) {
     requests_.push_back(MPI_REQUEST_NULL);
