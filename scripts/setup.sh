@@ -11,7 +11,7 @@ packages=(
   python3 curl         # corpus and helper scripts
 )
 # With --dev also what only the checks of scripts/test.sh --full need.
-if [[ "${1:-}" == "--dev" ]]; then packages+=(clang clang-format clang-tidy); fi
+if [[ "${1:-}" == "--dev" ]]; then packages+=(clang clang-format clang-tidy libclang-rt-dev); fi
 
 missing=()
 for package in "${packages[@]}"; do

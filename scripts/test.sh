@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets up, builds and tests Artel. The last line sums up; the line before it names what did not run.
 #   scripts/test.sh          everything that one build can show, slow cases included
-#   scripts/test.sh --full   also sanitizer builds, a clang build, formatting and clang-tidy
-#   scripts/test.sh --only PART   one part of it: release | isa | format | tidy | asan | tsan | clang
+#   scripts/test.sh --full   also sanitizer builds, a clang build, clang-tidy and a minute of fuzzing per target
+#   scripts/test.sh --only PART   one part of it: release | isa | format | tidy | asan | tsan | clang | fuzz
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -103,8 +103,26 @@ run_labelled() {  # build directory, label: the tests of CTest with it; none is 
   echo "  $2: $((SECONDS - started)) s"
 }
 
+fuzz() {  # target, seconds: one test; what was found before is tried again, what is new is kept under build/fuzz
+  local target=$1 log="$logs/fuzz-$1.log" work=build/fuzz/work dictionary=() scratch
+  mkdir -p "$work/corpus/$target" "$work/findings"
+  [[ -f "$work/seeds/$target.dict" ]] && dictionary=(-dict="$work/seeds/$target.dict")
+  scratch=$(mktemp -d)
+  if TMPDIR=$scratch "build/fuzz/tests/fuzz/fuzz_$target" -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 \
+    -print_final_stats=1 -artifact_prefix="$work/findings/$target-" "${dictionary[@]}" "$work/corpus/$target" \
+    "$work/seeds/$target" "$work/findings" >"$log" 2>&1 && grep -qE '^stat::number_of_executed_units: *[1-9]' "$log"; then
+    passed=$((passed + 1))
+    echo "  fuzz $target: $(grep -oE 'executed_units: *[0-9]+' "$log" | grep -oE '[0-9]+') inputs"
+  else
+    failed=$((failed + 1))
+    echo "FAILED: fuzz $target; see $log; input: $(grep -oE 'Test unit written to .*' "$log" | cut -d' ' -f5)"
+    grep -E 'ERROR|SUMMARY|check failed|runtime error' "$log" | cut -c1-300 | head -5
+  fi
+  rm -rf "$scratch"
+}
+
 scripts/setup.sh || exit 1
-$full || [[ "$only" =~ ^(format|tidy|asan|tsan|clang)$ ]] && { scripts/setup.sh --dev || exit 1; }
+$full || [[ "$only" =~ ^(format|tidy|asan|tsan|clang|fuzz)$ ]] && { scripts/setup.sh --dev || exit 1; }
 
 if wanted release || wanted isa; then build release || true; fi
 if wanted release; then
@@ -142,7 +160,14 @@ if wanted clang; then
   build clang && run_tests build/clang clang '~[slow]'
 fi
 
-if [[ -z "$only" ]] && ! $full; then not_run+=("sanitizer builds, clang build, clang-tidy (scripts/test.sh --full)"); fi
+if wanted fuzz && build fuzz; then
+  check "fuzz seeds" build/fuzz/tests/fuzz/write_seeds build/fuzz/work/seeds
+  for target in config token_file safetensors manifest run; do fuzz $target 60; done
+fi
+
+if [[ -z "$only" ]] && ! $full; then
+  not_run+=("sanitizer builds, clang build, clang-tidy, fuzzing (scripts/test.sh --full)")
+fi
 printf 'not run: %s\n' "$(IFS=';'; echo "${not_run[*]}" | sed 's/;/; /g')"
 if ((passed == 0)); then failed=$((failed + 1)); fi
 echo "$passed passed, $failed failed, ${#not_run[@]} skipped"
