@@ -53,6 +53,31 @@ def sample_cases(rng):
     return cases
 
 
+def rank_cases(rng):
+    """[a, b, correlation]; values rounded to different depths, so that some are equal."""
+    cases = []
+    for size, digits, slope in [(2, 6, 1.0), (3, 1, -1.0), (5, 0, 0.3), (16, 6, 0.5), (16, 1, 0.5), (16, 0, -0.2),
+                                (64, 6, 0.0), (64, 1, 0.9), (300, 0, 0.1)]:
+        a = np.round(rng.standard_normal(size), digits)
+        b = np.round(slope * a + rng.standard_normal(size), digits)
+        if len(set(a)) > 1 and len(set(b)) > 1:
+            cases.append([list(a), list(b), float(stats.spearmanr(a, b).statistic)])
+    return cases
+
+
+def divergence_cases(rng):
+    """[rows of counts, relative divergence, quantiles of the first row at 0.25, 0.5 and 0.9]."""
+    cases = []
+    for num_rows, num_columns in [(2, 2), (2, 16), (10, 16), (3, 64)]:
+        rows = rng.integers(0, 50, (num_rows, num_columns)).astype(float)
+        if num_rows == 10:
+            rows[:, :6] = 0.0
+        shares = rows / rows.sum(axis=1, keepdims=True)
+        divergence = np.mean([stats.entropy(row, shares.mean(axis=0)) for row in shares]) / np.log(num_rows)
+        cases.append([rows.tolist(), float(divergence), np.quantile(rows[0], [0.25, 0.5, 0.9]).tolist()])
+    return cases
+
+
 def describe(test, delta, equivalence):
     ci95 = test.confidence_interval(0.95)
     ci90 = test.confidence_interval(0.90)
@@ -70,6 +95,8 @@ def main():
         "student_t_cdf": cdf,
         "student_t_quantile": quantile,
         "samples": sample_cases(np.random.default_rng(20250117)),
+        "rank_correlations": rank_cases(np.random.default_rng(20250118)),
+        "divergences": divergence_cases(np.random.default_rng(20250119)),
     }
     path = pathlib.Path(__file__).resolve().parent.parent / "tests" / "report" / "stats_goldens.json"
     lines = [f'"{key}": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]" for key, rows in goldens.items()]

@@ -39,16 +39,6 @@ std::string verdict_sentence(const Comparison& comparison, const Difference& dif
                        : reach_sentence(comparison, difference.b, difference.a, difference.b_reaches_a));
 }
 
-std::string figure_html(const Figure& figure, size_t number) {
-  const bool has_numbers = figure.body.find("application/json") != std::string::npos;
-  return concat("<figure id=\"", escape_html(figure.id), "\"", figure.full_width ? " class=\"full\"" : "", ">\n",
-                figure.body, "\n<figcaption><b>Figure ", number, ". ", escape_html(figure.title), ".</b> ",
-                escape_html(figure.caption),
-                "<span class=\"tools\"><button type=\"button\" class=\"save-svg\">Save SVG</button>",
-                has_numbers ? "<button type=\"button\" class=\"save-csv\">Save CSV</button>" : "",
-                "</span></figcaption>\n</figure>\n");
-}
-
 std::string section_tables(const Comparison& comparison, const std::string& id) {
   if (id == "loss") return validation_html(comparison);
   if (id == "differences") return differences_html(comparison);
@@ -107,24 +97,14 @@ std::string verdict_list(const Comparison& comparison) {
 }
 
 std::string comparison_html(const Comparison& comparison) {
-  const std::string title = escape_html(title_of(comparison));
-  std::string out = concat(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-      // Nothing is loaded from anywhere; the browser is told to keep it so.
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
-      "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n<title>",
-      title, " · Artel comparison</title>\n<style>", page_style(), "</style>\n<style id=\"figure-style\">",
-      figure_style(), "</style>\n</head>\n<body>\n", kSwitch, "<header><h1>", title, "</h1>\n");
-  out += concat(verdict_list(comparison), groups_html(comparison), notes_html(comparison));
+  const std::string title = title_of(comparison);
+  std::string out = concat(page_start(title + " · Artel comparison"), kSwitch, "<header><h1>", escape_html(title),
+                           "</h1>\n", verdict_list(comparison), groups_html(comparison), notes_html(comparison));
   out += concat("</header>\n", kSwitchLabels, "<main>\n", figure_sections(comparison));
   out += concat("<section id=\"config\"><h2>Configuration</h2>\n", config_html(comparison), "</section>\n",
                 "<section id=\"runs\"><h2>Runs</h2>\n", runs_html(comparison), "</section>\n");
-  out +=
-      concat("<section id=\"numbers\"><h2>Numbers</h2>\n<details><summary>Everything as JSON</summary><pre>",
-             escape_html(dump_json(comparison_json(comparison), 1)), "</pre></details></section>\n</main>\n", kFooter,
-             "<p>Artel ", ARTEL_VERSION, "</p></footer>\n<script>", page_script(), "</script>\n</body></html>\n");
-  return out;
+  return concat(out, json_section(comparison_json(comparison)), "</main>\n", kFooter, "<p>Artel ", ARTEL_VERSION,
+                "</p></footer>\n", page_end());
 }
 
 }  // namespace artel

@@ -3,78 +3,11 @@
 
 #include "report/comparison.h"
 #include "report/format.h"
+#include "report/text_table.h"
 #include "util/text.h"
 
 namespace artel {
 namespace {
-
-constexpr size_t kMaxColumns = 100;
-constexpr size_t kMinNameWidth = 10;
-constexpr size_t kGap = 2;
-
-enum class Align { left, right };
-
-// A text table; the columns of names give way when a row would be wider than the terminal.
-class TextTable {
- public:
-  void add_column(std::string title, Align align, bool may_shrink = false) {
-    columns_.push_back({std::move(title), align, may_shrink});
-  }
-  void add_row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-
-  std::string render() const {
-    const std::vector<size_t> widths = fitted_widths();
-    std::vector<std::string> titles;
-    for (const Column& column : columns_) titles.push_back(column.title);
-    std::string out = line(titles, widths);
-    for (const auto& row : rows_) out += line(row, widths);
-    return out;
-  }
-
- private:
-  struct Column {
-    std::string title;
-    Align align;
-    bool may_shrink;
-  };
-
-  std::vector<size_t> fitted_widths() const {
-    std::vector<size_t> widths;
-    size_t total = kGap * (columns_.size() - 1);
-    for (size_t i = 0; i < columns_.size(); ++i) {
-      size_t width = display_width(columns_[i].title);
-      for (const auto& row : rows_) width = std::max(width, display_width(row[i]));
-      widths.push_back(width);
-      total += width;
-    }
-    while (total > kMaxColumns) {
-      size_t widest = columns_.size();
-      for (size_t i = 0; i < columns_.size(); ++i) {
-        const bool wider = widest == columns_.size() || widths[i] > widths[widest];
-        if (columns_[i].may_shrink && widths[i] > kMinNameWidth && wider) widest = i;
-      }
-      if (widest == columns_.size()) break;
-      --widths[widest];
-      --total;
-    }
-    return widths;
-  }
-
-  std::string line(const std::vector<std::string>& cells, const std::vector<size_t>& widths) const {
-    std::string out;
-    for (size_t i = 0; i < columns_.size(); ++i) {
-      const std::string cell = shortened(cells[i], widths[i]);
-      const std::string padding(widths[i] - display_width(cell), ' ');
-      if (i > 0) out += std::string(kGap, ' ');
-      out += columns_[i].align == Align::right ? padding + cell : cell + padding;
-    }
-    out.erase(out.find_last_not_of(' ') + 1);
-    return out + '\n';
-  }
-
-  std::vector<Column> columns_;
-  std::vector<std::vector<std::string>> rows_;
-};
 
 std::string groups_table(const Comparison& comparison) {
   TextTable table;

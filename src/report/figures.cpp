@@ -165,6 +165,14 @@ std::string chart_body(const ChartSpec& spec) {
                 "<script type=\"application/json\">", script_safe(chart_data(spec, kMaxDataPoints)), "</script>");
 }
 
+std::string heat_map_body(const HeatMapSpec& spec, bool full_width) {
+  constexpr size_t max_times = 16;  // the picture has more of them than anyone reads as numbers
+  const size_t max_points = spec.numbered_columns ? spec.panels.front().num_columns : max_times;
+  return concat(render_heat_map(spec, full_width ? FigureSize::full : FigureSize::wide),
+                render_heat_map(spec, FigureSize::narrow), "<script type=\"application/json\">",
+                script_safe(heat_map_data(spec, max_points)), "</script>");
+}
+
 std::string switched_chart_body(const std::function<ChartSpec(XAxis)>& make) {
   std::string out;
   for (const XAxis axis : kXAxes) {

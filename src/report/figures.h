@@ -8,6 +8,7 @@
 #include "report/chart.h"
 #include "report/comparison.h"
 #include "report/group_curves.h"
+#include "report/heat_map.h"
 
 namespace artel {
 
@@ -31,8 +32,14 @@ std::vector<FigureSection> make_figures(const Comparison& comparison);
 /// Routing values over time and by layer, and expert load; no figures when no run reports routing.
 std::vector<Figure> make_routing_figures(const Comparison& comparison);
 
+/// Counts over their mean; NaN when all are 0.
+std::vector<double> over_mean(const std::vector<double>& counts);
+
 /// A chart in both sizes with its data.
 std::string chart_body(const ChartSpec& spec);
+
+/// A heat map in both sizes with its data. `full_width`: Figure::full_width of the figure it is for.
+std::string heat_map_body(const HeatMapSpec& spec, bool full_width);
 
 /// A chart for each training axis, of which the page's switch shows one. `make` gives the chart on an axis; its x title
 /// and quantity are filled in here.

@@ -5,8 +5,28 @@
 #include <string_view>
 
 #include "report/comparison.h"
+#include "report/figures.h"
 
 namespace artel {
+
+/// The page up to the body's contents, and from there to its end. `title` is plain text.
+std::string page_start(const std::string& title);
+std::string page_end();
+
+/// A figure with its caption and the buttons that save it.
+std::string figure_html(const Figure& figure, size_t number);
+
+struct PageColumn {
+  std::string title;     ///< markup
+  bool is_text = false;  ///< words stand left, numbers right
+};
+PageColumn text_column(std::string title);
+PageColumn number_column(std::string title);
+/// Cells hold markup; whoever fills them escapes what users wrote.
+std::string table_html(const std::vector<PageColumn>& columns, const std::vector<std::vector<std::string>>& rows);
+
+/// A JSON document, folded away.
+std::string json_section(const Json& json);
 
 /// Style of the page, and style of the figures, which goes into a saved figure as well.
 std::string_view page_style();

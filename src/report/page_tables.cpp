@@ -10,35 +10,6 @@
 namespace artel {
 namespace {
 
-struct Column {
-  std::string title;
-  bool is_text = false;  // words stand left, numbers right
-};
-
-Column words(std::string title) {
-  return {std::move(title), true};
-}
-
-Column number(std::string title) {
-  return {std::move(title), false};
-}
-
-// Cells hold markup; whoever fills them escapes what users wrote.
-std::string table_html(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {
-  const auto side = [&](size_t i) { return columns[i].is_text ? " class=\"left\"" : ""; };
-  std::string out = "<div class=\"table\"><table><thead><tr>";
-  for (size_t i = 0; i < columns.size(); ++i) {
-    out += concat("<th scope=\"col\"", side(i), ">", columns[i].title, "</th>");
-  }
-  out += "</tr></thead><tbody>";
-  for (const auto& row : rows) {
-    out += "<tr>";
-    for (size_t i = 0; i < row.size(); ++i) out += concat("<td", side(i), ">", row[i], "</td>");
-    out += "</tr>\n";
-  }
-  return out + "</tbody></table></div>\n";
-}
-
 std::string named_group(const Comparison& comparison, size_t group) {
   return group_key(group) + escape_html(comparison.groups[group].name);
 }
@@ -112,8 +83,8 @@ std::string set_differences(const Comparison& comparison) {
   }
   if (rows.empty()) return {};
   return concat("<details><summary>Differences by set</summary>",
-                table_html({words("Set"), words("First − second"), number("Nats"), number("95 % CI"), number("p"),
-                            words("Verdict")},
+                table_html({text_column("Set"), text_column("First − second"), number_column("Nats"),
+                            number_column("95 % CI"), number_column("p"), text_column("Verdict")},
                            rows),
                 "</details>\n");
 }
@@ -132,9 +103,9 @@ std::string event_counts(const Run& run) {
 }
 
 std::string config_table(const Comparison& comparison, bool differing) {
-  std::vector<Column> columns = {words("Key")};
+  std::vector<PageColumn> columns = {text_column("Key")};
   for (size_t g = 0; g < (differing ? comparison.groups.size() : 1); ++g) {
-    columns.push_back(words(differing ? named_group(comparison, g) : "Value"));
+    columns.push_back(text_column(differing ? named_group(comparison, g) : "Value"));
   }
   std::vector<std::vector<std::string>> rows;
   for (const ConfigRow& row : comparison.config) {
@@ -166,22 +137,23 @@ std::string groups_html(const Comparison& comparison) {
                     std::isfinite(group.tokens_per_second) ? format_count(group.tokens_per_second) : "-",
                     escape_html(group.routing), seeds_of(group, comparison.runs)});
   }
-  return table_html({words("Run"), number("Final validation<br>loss (nats)"), number("Parameters"), number("Active"),
-                     number("FLOPs<br>per token"), number("Tokens"), number("FLOPs"), number("Time"),
-                     number("Tokens/s"), words("Routing"), words("Seeds")},
-                    rows);
+  return table_html(
+      {text_column("Run"), number_column("Final validation<br>loss (nats)"), number_column("Parameters"),
+       number_column("Active"), number_column("FLOPs<br>per token"), number_column("Tokens"), number_column("FLOPs"),
+       number_column("Time"), number_column("Tokens/s"), text_column("Routing"), text_column("Seeds")},
+      rows);
 }
 
 std::string differences_html(const Comparison& comparison) {
   if (comparison.differences.empty()) return {};
   const auto& margin = comparison.options.equivalence_margin;
-  std::vector<Column> columns = {words("First − second"), number("Nats"), number("95 % CI"), number("p"),
-                                 number("p (Holm)")};
+  std::vector<PageColumn> columns = {text_column("First − second"), number_column("Nats"), number_column("95 % CI"),
+                                     number_column("p"), number_column("p (Holm)")};
   if (margin) {
-    columns.push_back(number("90 % CI"));
-    columns.push_back(number(concat("p of ±", *margin, "<br>or more")));
+    columns.push_back(number_column("90 % CI"));
+    columns.push_back(number_column(concat("p of ±", *margin, "<br>or more")));
   }
-  columns.push_back(words("Verdict on the first"));
+  columns.push_back(text_column("Verdict on the first"));
   std::vector<std::vector<std::string>> rows;
   for (const Difference& difference : comparison.differences) {
     std::vector<std::string> row = {
@@ -207,17 +179,17 @@ std::string reach_html(const Comparison& comparison) {
   }
   if (rows.empty()) return {};
   return "<h3>Reaching another’s final loss</h3>\n" +
-         table_html(
-             {words("Run"), words("reaches the loss of"), number("at tokens"), number("at FLOPs"), number("after")},
-             rows) +
+         table_html({text_column("Run"), text_column("reaches the loss of"), number_column("at tokens"),
+                     number_column("at FLOPs"), number_column("after")},
+                    rows) +
          "<p class=\"muted\">In brackets: share of what the other was given.</p>\n";
 }
 
 std::string sets_html(const Comparison& comparison) {
   const std::vector<std::string> names = set_names(comparison);
   if (names.empty()) return {};
-  std::vector<Column> columns = {words("Set")};
-  for (size_t g = 0; g < comparison.groups.size(); ++g) columns.push_back(number(named_group(comparison, g)));
+  std::vector<PageColumn> columns = {text_column("Set")};
+  for (size_t g = 0; g < comparison.groups.size(); ++g) columns.push_back(number_column(named_group(comparison, g)));
   std::vector<std::vector<std::string>> rows;
   for (const std::string& name : names) {
     std::vector<std::string> row = {escape_html(name)};
@@ -245,8 +217,8 @@ std::string validation_html(const Comparison& comparison) {
     }
   }
   if (rows.empty()) return {};
-  std::vector<Column> columns = {number("Tokens")};
-  for (size_t g = 0; g < comparison.groups.size(); ++g) columns.push_back(number(named_group(comparison, g)));
+  std::vector<PageColumn> columns = {number_column("Tokens")};
+  for (size_t g = 0; g < comparison.groups.size(); ++g) columns.push_back(number_column(named_group(comparison, g)));
   std::vector<std::vector<std::string>> cells;
   for (const auto& item : rows) {
     cells.push_back({format_fixed(item.first, 0)});
@@ -277,10 +249,10 @@ std::string runs_html(const Comparison& comparison) {
                       concat(run.num_attempts), escape_html(event_counts(run))});
     }
   }
-  return table_html(
-      {words("Directory"), number("Seed"), number("Steps"), number("Tokens"), number("Time"),
-       number("Last validation<br>loss"), words("Device"), number("Threads"), number("Attempts"), words("Events")},
-      rows);
+  return table_html({text_column("Directory"), number_column("Seed"), number_column("Steps"), number_column("Tokens"),
+                     number_column("Time"), number_column("Last validation<br>loss"), text_column("Device"),
+                     number_column("Threads"), number_column("Attempts"), text_column("Events")},
+                    rows);
 }
 
 std::string notes_html(const Comparison& comparison) {

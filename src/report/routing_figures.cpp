@@ -4,8 +4,6 @@
 #include <map>
 
 #include "report/figures.h"
-#include "report/heat_map.h"
-#include "report/svg.h"
 #include "util/text.h"
 
 namespace artel {
@@ -13,7 +11,6 @@ namespace {
 
 constexpr double kSmoothing = 0.02;
 constexpr size_t kHeatColumns = 64;
-constexpr size_t kHeatDataColumns = 16;
 
 struct RoutingValue {
   double LayerRouting::*member;
@@ -29,6 +26,14 @@ constexpr RoutingValue kRoutingValues[] = {
      "Load of the fullest expert over the mean load, minus one: 0 is perfect balance.", true},
     {&LayerRouting::entropy, "load-entropy", "Load entropy", "Load entropy / ln(experts)",
      "Entropy of the load over that of an even load: 1 is perfect balance.", false},
+    {&LayerRouting::choice_entropy, "choice-entropy", "Choice entropy", "Choice entropy / ln(experts)",
+     "Entropy of a token’s probabilities over the experts, over that of even ones: 0 is a certain choice, 1 none at "
+     "all.",
+     false},
+    {&LayerRouting::margin, "margin", "Margin of the choice", "Probability chosen − not chosen",
+     "Least probability among a token’s chosen experts minus the largest among the others: near 0, the last place was "
+     "won by a hair.",
+     true},
     {&LayerRouting::dead_experts, "dead-experts", "Dead experts", "Experts without a token, per layer",
      "Experts that got no token in a step.", true},
 };
@@ -120,27 +125,6 @@ std::vector<HeatPanel> load_panels(const Run& run) {
   return panels;
 }
 
-// The numbers behind the panels, a series per expert, for the page's CSV.
-std::string load_data(const HeatMapSpec& heat) {
-  ChartSpec chart;
-  chart.x_title = heat.x_title;
-  chart.x_quantity = heat.x_quantity;
-  chart.y_title = "load / mean load";
-  for (const HeatPanel& panel : heat.panels) {
-    for (size_t expert = 0; expert < panel.num_rows; ++expert) {
-      ChartSeries series;
-      series.name = concat(panel.title, " expert ", expert);
-      for (size_t column = 0; column < panel.num_columns; ++column) {
-        const double share = static_cast<double>(column + 1) / static_cast<double>(panel.num_columns);
-        const double ratio = panel.ratio[expert * panel.num_columns + column];
-        series.line.push_back({share * heat.x_end, std::round(1000.0 * ratio) / 1000.0});
-      }
-      chart.series.push_back(std::move(series));
-    }
-  }
-  return concat("<script type=\"application/json\">", script_safe(chart_data(chart, kHeatDataColumns)), "</script>");
-}
-
 std::vector<Figure> load_figures(const Comparison& comparison) {
   std::vector<Figure> figures;
   for (const Group& group : comparison.groups) {
@@ -156,8 +140,7 @@ std::vector<Figure> load_figures(const Comparison& comparison) {
       Figure figure{concat("expert-load-", figures.size() + 1), spec.label, "", "", !small};
       figure.caption = concat("Tokens per expert over the mean of the layer, seed ", run.seed,
                               "; experts in rows. Grey is balance, yellow too many tokens, dark blue too few or none.");
-      figure.body = render_heat_map(spec, small ? FigureSize::wide : FigureSize::full) +
-                    render_heat_map(spec, FigureSize::narrow) + load_data(spec);
+      figure.body = heat_map_body(spec, figure.full_width);
       figures.push_back(std::move(figure));
       break;  // experts of different seeds have nothing in common, so one run stands for the group
     }
@@ -165,7 +148,57 @@ std::vector<Figure> load_figures(const Comparison& comparison) {
   return figures;
 }
 
+// Panels of a run's layers: what every expert got of every validation set at the end, over the set's mean.
+std::vector<HeatPanel> set_panels(const std::vector<SetExpertCounts>& sets) {
+  std::vector<HeatPanel> panels;
+  for (size_t layer = 0; layer < sets.front().counts.size(); ++layer) {
+    HeatPanel panel{concat("Layer ", layer), 0, sets.front().counts[layer].size(), {}};
+    for (const SetExpertCounts& set : sets) {
+      if (layer >= set.counts.size() || set.counts[layer].size() != panel.num_columns) return {};
+      const std::vector<double> row = over_mean(set.counts[layer]);
+      panel.ratio.insert(panel.ratio.end(), row.begin(), row.end());
+      ++panel.num_rows;
+    }
+    panels.push_back(std::move(panel));
+  }
+  return panels;
+}
+
+std::vector<Figure> set_load_figures(const Comparison& comparison) {
+  std::vector<Figure> figures;
+  for (const Group& group : comparison.groups) {
+    for (const size_t index : group.runs) {
+      const Run& run = comparison.runs[index];
+      if (run.validation.empty() || run.validation.back().expert_counts.size() < 2) continue;
+      HeatMapSpec spec;
+      spec.label = concat("Experts by validation set of ", group.name);
+      spec.x_title = "Expert";
+      spec.numbered_columns = true;
+      for (const SetExpertCounts& set : run.validation.back().expert_counts) spec.row_names.push_back(set.set);
+      spec.panels = set_panels(run.validation.back().expert_counts);
+      if (spec.panels.empty()) continue;
+      Figure figure{concat("experts-by-set-", figures.size() + 1), spec.label, "", "", spec.panels.size() > 3};
+      figure.caption =
+          concat("Tokens per expert over the mean of the set and layer at step ", run.validation.back().step, ", seed ",
+                 run.seed, ". A column with several colours is an expert that prefers some sets to others.");
+      figure.body = heat_map_body(spec, figure.full_width);
+      figures.push_back(std::move(figure));
+      break;  // as above
+    }
+  }
+  return figures;
+}
+
 }  // namespace
+
+std::vector<double> over_mean(const std::vector<double>& counts) {
+  double total = 0.0;
+  for (const double count : counts) total += count;
+  const double mean = total / static_cast<double>(counts.size());
+  std::vector<double> ratios;
+  for (const double count : counts) ratios.push_back(total > 0.0 ? count / mean : std::nan(""));
+  return ratios;
+}
 
 std::vector<Figure> make_routing_figures(const Comparison& comparison) {
   std::vector<Figure> figures;
@@ -176,6 +209,7 @@ std::vector<Figure> make_routing_figures(const Comparison& comparison) {
     figures.push_back(by_layer(comparison, value, std::move(series)));
   }
   for (Figure& figure : load_figures(comparison)) figures.push_back(std::move(figure));
+  for (Figure& figure : set_load_figures(comparison)) figures.push_back(std::move(figure));
   return figures;
 }
 

@@ -14,6 +14,7 @@
 namespace artel {
 namespace {
 
+constexpr double kMaxLoad = 1e15;  // tokens of one step
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Null stands for a value that is not finite, which JSON cannot hold.
@@ -40,16 +41,49 @@ LayerRouting read_layer(const Json& json, bool with_load, std::string_view where
   layer.max_violation = optional_number(json, "max_violation", where);
   layer.entropy = optional_number(json, "entropy", where);
   layer.dead_experts = optional_number(json, "dead_experts", where);
+  layer.choice_entropy = optional_number(json, "choice_entropy", where);
+  layer.margin = optional_number(json, "margin", where);
   const auto load = json.find("load");
   if (!with_load || load == json.end()) return layer;
   if (!load->is_array()) fail(where, concat("member \"load\" required a list of numbers, found ", load->type_name()));
   for (const Json& value : *load) {
-    if (!value.is_number() || value.get<double>() < 0.0) {
-      fail(where, concat("member \"load\" required numbers of 0 or more, found ", dump_json(value)));
+    if (!value.is_number() || value.get<double>() < 0.0 || value.get<double>() > kMaxLoad) {
+      fail(where, concat("member \"load\" required numbers from 0 to 1e15, found ", excerpt_json(value)));
     }
     layer.load.push_back(value.get<float>());
   }
   return layer;
+}
+
+std::vector<double> read_counts(const Json& json, std::string_view where) {
+  if (!json.is_array())
+    fail(where, concat("member \"expert_counts\" required lists of counts, found ", json.type_name()));
+  std::vector<double> counts;
+  for (const Json& value : json) {
+    if (!value.is_number() || value.get<double>() < 0.0) {
+      fail(where, concat("member \"expert_counts\" required numbers of 0 or more, found ", dump_json(value)));
+    }
+    counts.push_back(value.get<double>());
+  }
+  return counts;
+}
+
+std::vector<SetExpertCounts> read_expert_counts(const Json& row, std::string_view where) {
+  std::vector<SetExpertCounts> sets;
+  const auto found = row.find("expert_counts");
+  if (found == row.end()) return sets;
+  if (!found->is_object()) {
+    fail(where, concat("member \"expert_counts\" required an object, found ", found->type_name()));
+  }
+  for (const auto& item : found->items()) {
+    SetExpertCounts set{item.key(), {}};
+    if (!item.value().is_array()) {
+      fail(where, concat("member \"expert_counts\" required a list per layer, found ", item.value().type_name()));
+    }
+    for (const Json& layer : item.value()) set.counts.push_back(read_counts(layer, where));
+    sets.push_back(std::move(set));
+  }
+  return sets;
 }
 
 // Collects the rows of one metrics.jsonl.
@@ -70,9 +104,12 @@ class MetricsReader {
     }
   }
 
-  void finish() {
+  void finish(const std::string& path) {
     keep_last_attempts(run_.training);
     keep_last_attempts(run_.validation);
+    require_rising_tokens(run_.training, path);
+    require_rising_tokens(run_.validation, path);
+    for (size_t i = 0; i + 1 < run_.validation.size(); ++i) run_.validation[i].expert_counts.clear();
     run_.num_attempts = static_cast<int64_t>(attempts_.size());
     if (num_not_finite_ > 0)
       run_.notes.push_back(
@@ -93,6 +130,7 @@ class MetricsReader {
         row.sets.emplace_back(item.key(), optional_number(*sets, item.key().c_str(), where));
       }
     }
+    row.expert_counts = read_expert_counts(json, where);
     note_attempt(row.attempt);
     std::isfinite(row.val_loss) ? run_.validation.push_back(std::move(row)) : count_not_finite();
   }
@@ -154,6 +192,16 @@ class MetricsReader {
     rows = std::move(kept);
   }
 
+  template <typename Row>
+  static void require_rising_tokens(const std::vector<Row>& rows, const std::string& path) {
+    for (size_t i = 1; i < rows.size(); ++i) {
+      if (rows[i - 1].tokens < rows[i].tokens) continue;
+      fail(path, concat("required tokens that rise from step to step, found ", rows[i - 1].tokens, " at step ",
+                        rows[i - 1].step, " and ", rows[i].tokens, " at step ", rows[i].step,
+                        "; are these the rows of one run?"));
+    }
+  }
+
   Run& run_;
   size_t load_stride_ = 1;
   size_t num_load_rows_ = 0;
@@ -184,7 +232,7 @@ void read_metrics(Run& run) {
     }
     reader.add(json, where);
   }
-  reader.finish();
+  reader.finish(path);
   if (run.training.empty() && run.validation.empty()) {
     fail(run.directory, "required a run with training or validation rows in metrics.jsonl, found none");
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,10 +15,12 @@ namespace artel {
 /// What one MoE layer's routing looked like in one training step; a value that the row lacks is NaN.
 struct LayerRouting {
   int64_t layer = 0;
-  double max_violation = 0.0;  ///< (largest load - mean load) / mean load
-  double entropy = 0.0;        ///< of the load, over that of even load: 1 is even
-  double dead_experts = 0.0;   ///< experts without a token
-  std::vector<float> load;     ///< [N] tokens per expert; kept for at most kMaxLoadRows rows of a run
+  double max_violation = 0.0;                                        ///< (largest load - mean load) / mean load
+  double entropy = 0.0;                                              ///< of the load, over that of even load: 1 is even
+  double dead_experts = 0.0;                                         ///< experts without a token
+  double choice_entropy = std::numeric_limits<double>::quiet_NaN();  ///< of a token's probabilities over ln N, mean
+  double margin = std::numeric_limits<double>::quiet_NaN();  ///< least probability chosen less largest not chosen, mean
+  std::vector<float> load;  ///< [N] tokens per expert; kept for at most kMaxLoadRows rows of a run
 };
 
 /// A training row of metrics.jsonl; an optional value that the row lacks is NaN.
@@ -34,6 +37,12 @@ struct TrainingRow {
   std::vector<LayerRouting> moe;
 };
 
+/// What the experts of every layer got of one validation set.
+struct SetExpertCounts {
+  std::string set;
+  std::vector<std::vector<double>> counts;  ///< [layers][N] assignments
+};
+
 /// A validation row of metrics.jsonl.
 struct ValidationRow {
   int64_t step = 0;
@@ -42,6 +51,7 @@ struct ValidationRow {
   double val_loss = 0.0;  ///< nats
   double seconds = 0.0;   ///< of the row, else interpolated between training rows; NaN when there are none
   std::vector<std::pair<std::string, double>> sets;  ///< loss per validation set, in the row's order
+  std::vector<SetExpertCounts> expert_counts = {};   ///< kept for the last row of a run alone
 };
 
 /// A run as it was written. Rows are in ascending step order; of a step's rows the last attempt's is kept.
@@ -81,8 +91,8 @@ constexpr size_t kMaxLoadRows = 512;
 using Summarize = std::function<Json(const std::string& config_path)>;
 
 /// Reads `directory`. A last line cut short by a kill is left out with a note; every other malformed line, a missing
-/// file or field, and a run without rows throw Error naming file and line. `summarize` serves directories without
-/// summary.json; without it they are an Error.
+/// file or field, tokens that do not rise with the steps, and a run without rows throw Error naming file and line.
+/// `summarize` serves directories without summary.json; without it they are an Error.
 Run read_run(const std::string& directory, const Summarize& summarize = {});
 
 }  // namespace artel

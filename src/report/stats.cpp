@@ -177,4 +177,71 @@ std::vector<double> holm_adjusted(std::span<const double> p_values) {
   return adjusted;
 }
 
+std::vector<double> ranks_of(std::span<const double> values) {
+  std::vector<size_t> order(values.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t i, size_t j) { return values[i] < values[j]; });
+  std::vector<double> ranks(values.size());
+  for (size_t first = 0; first < order.size();) {
+    size_t end = first + 1;
+    while (end < order.size() && values[order[end]] == values[order[first]]) ++end;
+    const double shared = 0.5 * static_cast<double>(first + 1 + end);  // mean of first + 1 .. end
+    for (; first < end; ++first) ranks[order[first]] = shared;
+  }
+  return ranks;
+}
+
+double spearman(std::span<const double> a, std::span<const double> b) {
+  if (a.size() != b.size()) {
+    fail(kWhere, concat("a rank correlation required pairs, found ", a.size(), " and ", b.size(), " values"));
+  }
+  require_values(a.size(), 2);
+  const std::vector<double> ranks_a = ranks_of(a);
+  const std::vector<double> ranks_b = ranks_of(b);
+  const double mean = 0.5 * static_cast<double>(a.size() + 1);
+  double product = 0.0;
+  double square_a = 0.0;
+  double square_b = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    product += (ranks_a[i] - mean) * (ranks_b[i] - mean);
+    square_a += (ranks_a[i] - mean) * (ranks_a[i] - mean);
+    square_b += (ranks_b[i] - mean) * (ranks_b[i] - mean);
+  }
+  if (square_a == 0.0 || square_b == 0.0) return std::numeric_limits<double>::quiet_NaN();
+  return product / std::sqrt(square_a * square_b);
+}
+
+double quantile_of(std::vector<double> values, double probability) {
+  require_values(values.size(), 1);
+  if (!(probability >= 0.0 && probability <= 1.0)) {
+    fail(kWhere, concat("a quantile required a probability from 0 to 1, found ", probability));
+  }
+  std::sort(values.begin(), values.end());
+  const double place = probability * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<size_t>(place);
+  const size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
+}
+
+double relative_divergence(const std::vector<std::vector<double>>& rows) {
+  std::vector<std::vector<double>> shares;
+  for (const std::vector<double>& row : rows) {
+    const double total = std::accumulate(row.begin(), row.end(), 0.0);
+    if (!(total > 0.0)) continue;
+    shares.push_back(row);
+    for (double& share : shares.back()) share /= total;
+  }
+  if (shares.size() < 2) return std::numeric_limits<double>::quiet_NaN();
+  const auto num_rows = static_cast<double>(shares.size());
+  double divergence = 0.0;
+  for (size_t column = 0; column < shares.front().size(); ++column) {
+    double mean = 0.0;
+    for (const auto& row : shares) mean += row.at(column) / num_rows;
+    for (const auto& row : shares) {
+      if (row[column] > 0.0) divergence += row[column] / num_rows * std::log(row[column] / mean);
+    }
+  }
+  return divergence / std::log(num_rows);
+}
+
 }  // namespace artel

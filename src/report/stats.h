@@ -1,5 +1,6 @@
 #pragma once
-// Small-sample statistics of the comparison: Student's t, paired and Welch differences, equivalence, Holm's correction.
+// Small-sample statistics of the comparison: Student's t, paired and Welch differences, equivalence, Holm's correction;
+// rank correlation and divergence for the inspection of routing.
 
 #include <span>
 #include <vector>
@@ -61,5 +62,20 @@ Equivalence equivalence_test(const MeanDifference& difference, double margin);
 
 /// p values adjusted for being looked at together, in the order given. Source: S. Holm, Scand. J. Stat. 6 (1979).
 std::vector<double> holm_adjusted(std::span<const double> p_values);
+
+/// Ranks from 1 in ascending order; equal values share the mean of their ranks.
+std::vector<double> ranks_of(std::span<const double> values);
+
+/// Rank correlation of the pairs (a[i], b[i]): the linear correlation of their ranks. NaN when all values of a side are
+/// equal. Needs at least two pairs. Source: C. Spearman, Am. J. Psychol. 15 (1904).
+double spearman(std::span<const double> a, std::span<const double> b);
+
+/// The value below which the share `probability` of at least one value lies, interpolated linearly between neighbours.
+double quantile_of(std::vector<double> values, double probability);
+
+/// How different the distributions behind rows of counts are, each row weighing the same: the mean divergence of a row
+/// from the mean of the rows, over the logarithm of the number of rows. 0: all the same; 1: no two rows share a column.
+/// Rows without counts are left out; NaN with fewer than two others. Source: J. Lin, IEEE Trans. Inf. Theory 37 (1991).
+double relative_divergence(const std::vector<std::vector<double>>& rows);
 
 }  // namespace artel

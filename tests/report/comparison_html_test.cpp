@@ -80,11 +80,12 @@ TEST_CASE("what users wrote cannot become markup") {
 TEST_CASE("every curve is there against tokens, FLOPs and time") {
   const std::string page = comparison_html(three_groups({"uoe", "moe", "aoe"}, 2));
   const size_t num_variants = count_of(page, "class=\"variant on-tokens\"");
-  CHECK(num_variants == 3 + 2 + 3);  // losses and their difference, two sets, three routing values
+  CHECK(num_variants == 3 + 2 + 5);  // losses and their difference, two sets, five routing values
   CHECK(count_of(page, "class=\"variant on-flops\"") == num_variants);
   CHECK(count_of(page, "class=\"variant on-seconds\"") == num_variants);
   CHECK(count_of(page, "<figure") == count_of(page, "class=\"save-svg\""));
   CHECK(count_of(page, "Expert load of") >= 3);
+  CHECK(count_of(page, "id=\"experts-by-set-") == 3);
   CHECK(count_of(page, "Validation loss on a&lt;b&gt;&amp;c") >= 1);
 }
 

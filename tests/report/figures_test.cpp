@@ -176,6 +176,26 @@ TEST_CASE("a heat map has a panel per layer and an image per panel") {
   }
 }
 
+TEST_CASE("a heat map names its rows once a line and numbers its columns, and its data hold every cell") {
+  HeatMapSpec spec;
+  spec.x_title = "Expert";
+  spec.numbered_columns = true;
+  spec.row_names = {"bible", "a<b>&c in a long name"};
+  for (int layer = 0; layer < 2; ++layer) {
+    spec.panels.push_back({"Layer " + std::to_string(layer), 2, 3, {1.0, 0.0, 4.0, 0.25, kNaN, 0.12345}});
+  }
+  const std::string svg = render_heat_map(spec, FigureSize::wide);
+  CHECK(markup_error(svg) == "");
+  CHECK(svg.find(">bible<") == svg.rfind(">bible<"));
+  CHECK(svg.find(">a&lt;b&gt;&amp;c in a lo…<") != std::string::npos);
+  for (const char* tick : {">0<", ">1<", ">2<", ">Expert<"}) CHECK(svg.find(tick) != std::string::npos);
+  const Json data = parse_json(heat_map_data(spec, 3), "data");
+  REQUIRE(data["series"].size() == 4);
+  CHECK(data["series"][3]["name"] == "Layer 1 a<b>&c in a long name");
+  CHECK(data["series"][3]["x"] == Json::array({0, 1, 2}));
+  CHECK(data["series"][3]["y"] == Json::array({0.25, nullptr, 0.123}));
+}
+
 uint32_t big_endian(const std::string& bytes, size_t at) {
   uint32_t value = 0;
   for (size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);

@@ -81,7 +81,13 @@ TEST_CASE("a written run is read back with every value") {
   REQUIRE(run.training[17].moe.size() == 2);
   CHECK(run.training[17].moe[1].max_violation == written.training[17].moe[1].max_violation);
   CHECK(run.training[17].moe[1].load == written.training[17].moe[1].load);
+  CHECK(run.training[17].moe[1].choice_entropy == written.training[17].moe[1].choice_entropy);
+  CHECK(run.training[17].moe[1].margin == written.training[17].moe[1].margin);
   CHECK(run.validation[5].sets == written.validation[5].sets);
+  CHECK(run.validation[4].expert_counts.empty());
+  REQUIRE(run.validation[5].expert_counts.size() == 2);
+  CHECK(run.validation[5].expert_counts[1].set == "code");
+  CHECK(run.validation[5].expert_counts[1].counts == written.validation[5].expert_counts[1].counts);
   CHECK(run.validation[5].seconds == written.training[59].seconds);
   CHECK(run.last_step() == 60);
   CHECK(run.last_tokens() == 60 * 4096);
@@ -135,11 +141,23 @@ TEST_CASE("malformed lines are errors that name file and line") {
            "{\"step\":2,\"tokens\":1,\"loss\":1,\"attempt\":1}\n",
            "{\"step\":2,\"tokens\":1,\"loss\":1,\"seconds\":1,\"attempt\":1,\"moe\":3}\n",
            "{\"step\":2,\"tokens\":1,\"loss\":1,\"seconds\":1,\"attempt\":1,\"moe\":[{\"layer\":0,\"load\":[-1]}]}\n",
+           "{\"step\":2,\"tokens\":1,\"loss\":1,\"seconds\":1,\"attempt\":1,\"moe\":[{\"layer\":0,\"load\":[1e39]}]}\n",
            "{\"step\":2,\"tokens\":1,\"val_loss\":1,\"attempt\":1,\"sets\":[1]}\n",
+           "{\"step\":2,\"tokens\":1,\"val_loss\":1,\"attempt\":1,\"expert_counts\":[1]}\n",
+           "{\"step\":2,\"tokens\":1,\"val_loss\":1,\"attempt\":1,\"expert_counts\":{\"a\":[3]}}\n",
+           "{\"step\":2,\"tokens\":1,\"val_loss\":1,\"attempt\":1,\"expert_counts\":{\"a\":[[-3]]}}\n",
        }) {
     CAPTURE(bad);
     CHECK(contains(error_of(good + bad + good), "metrics.jsonl:2]"));
   }
+}
+
+TEST_CASE("rows whose tokens do not rise with the steps are of no single run") {
+  const std::string later = "{\"step\":2,\"tokens\":10,\"loss\":1,\"seconds\":1,\"attempt\":1}\n";
+  CHECK(contains(error_of(kFirstRow + later),
+                 "metrics.jsonl] required tokens that rise from step to step, found 10 at step 1 and 10 at step 2"));
+  CHECK(contains(error_of(validation_line(3, 1, 2.0) + "{\"step\":4,\"tokens\":1,\"val_loss\":1,\"attempt\":1}\n"),
+                 "found 30 at step 3 and 1 at step 4"));
 }
 
 TEST_CASE("a run without rows is an error that names the directory") {

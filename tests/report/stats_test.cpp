@@ -143,6 +143,34 @@ TEST_CASE("Holm's correction multiplies by the hypotheses left and never decreas
   CHECK(holm_adjusted({}).empty());
 }
 
+TEST_CASE("rank correlations agree with SciPy, ties included") {
+  const Json reference = goldens();
+  REQUIRE(reference["rank_correlations"].size() >= 8);
+  for (const Json& row : reference["rank_correlations"]) {
+    CAPTURE(row[0].size(), row[2].dump());
+    // Ranks are multiples of one half and their sums exact; one square root and one division are not.
+    CHECK(spearman(values_of(row[0]), values_of(row[1])) == Approx(row[2].get<double>()).margin(1e-14));
+  }
+  CHECK(ranks_of(std::vector{3.0, 1.0, 3.0, 2.0}) == std::vector{3.5, 1.0, 3.5, 2.0});
+  CHECK(ranks_of({}).empty());
+  CHECK(std::isnan(spearman(std::vector{1.0, 1.0}, std::vector{1.0, 2.0})));
+}
+
+TEST_CASE("divergences and quantiles agree with SciPy") {
+  const Json reference = goldens();
+  REQUIRE(reference["divergences"].size() == 4);
+  for (const Json& row : reference["divergences"]) {
+    const auto counts = row[0].get<std::vector<std::vector<double>>>();
+    CHECK(relative_divergence(counts) == Approx(row[1].get<double>()).epsilon(1e-12));
+    CHECK(quantile_of(counts[0], 0.25) == Approx(row[2][0].get<double>()));
+    CHECK(quantile_of(counts[0], 0.5) == Approx(row[2][1].get<double>()));
+    CHECK(quantile_of(counts[0], 0.9) == Approx(row[2][2].get<double>()));
+  }
+  CHECK(relative_divergence({{1.0, 2.0}, {2.0, 4.0}, {0.0, 0.0}}) == Approx(0.0).margin(1e-15));
+  CHECK(relative_divergence({{5.0, 0.0, 0.0}, {0.0, 1.0, 1.0}}) == Approx(1.0));
+  CHECK(std::isnan(relative_divergence({{1.0, 2.0}, {0.0, 0.0}})));
+}
+
 TEST_CASE("statistics refuse samples and parameters outside of their domain") {
   CHECK_THROWS_AS(mean_of({}), Error);
   CHECK_THROWS_AS(standard_deviation_of(std::vector{1.0}), Error);
@@ -152,6 +180,10 @@ TEST_CASE("statistics refuse samples and parameters outside of their domain") {
   CHECK_THROWS_AS(student_t_cdf(1.0, 0.0), Error);
   CHECK_THROWS_AS(incomplete_beta(1.0, -1.0, 0.5), Error);
   CHECK_THROWS_AS(equivalence_test(MeanDifference{}, 0.0), Error);
+  CHECK_THROWS_AS(spearman(std::vector{1.0}, std::vector{1.0}), Error);
+  CHECK_THROWS_AS(spearman(std::vector{1.0, 2.0}, std::vector{1.0}), Error);
+  CHECK_THROWS_AS(quantile_of({}, 0.5), Error);
+  CHECK_THROWS_AS(quantile_of({1.0}, 1.5), Error);
 }
 
 }  // namespace

@@ -61,6 +61,8 @@ inline LayerRouting synthetic_layer(const SyntheticSpec& spec, int layer, double
   }
   if (spec.num_experts > 1) row.entropy /= std::log(spec.num_experts);
   row.max_violation = largest * spec.num_experts / total - 1.0;
+  row.choice_entropy = 0.95 - 0.4 * progress - 0.01 * layer;
+  row.margin = 0.05 + 0.1 * progress + 0.01 * layer;
   return row;
 }
 
@@ -125,6 +127,15 @@ inline Run synthetic_run(const SyntheticSpec& spec) {
       const double level = 0.3 * (static_cast<double>(set) - 1.0);
       validation.sets.emplace_back(spec.sets[set],
                                    validation.val_loss + level + 0.3 * spec.loss_noise * noise(generator));
+      std::mt19937_64 taste(static_cast<uint64_t>(spec.seed * 1000) + set);
+      SetExpertCounts counts{spec.sets[set], {}};
+      for (int layer = 0; layer < spec.num_layers; ++layer) {
+        counts.counts.emplace_back();
+        for (int i = 0; i < spec.num_experts; ++i) {
+          counts.counts.back().push_back(std::round(100.0 * std::exp(0.7 * noise(taste))));
+        }
+      }
+      if (spec.num_layers > 0) validation.expert_counts.push_back(std::move(counts));
     }
     run.validation.push_back(validation);
   }
@@ -146,7 +157,9 @@ inline Json training_json(const TrainingRow& row) {
     json["moe"].push_back({{"layer", layer.layer},
                            {"max_violation", layer.max_violation},
                            {"entropy", layer.entropy},
-                           {"dead_experts", layer.dead_experts}});
+                           {"dead_experts", layer.dead_experts},
+                           {"choice_entropy", layer.choice_entropy},
+                           {"margin", layer.margin}});
     if (!layer.load.empty()) json["moe"].back()["load"] = layer.load;
   }
   return json;
@@ -155,6 +168,7 @@ inline Json training_json(const TrainingRow& row) {
 inline Json validation_json(const ValidationRow& row) {
   Json json = {{"step", row.step}, {"tokens", row.tokens}, {"val_loss", row.val_loss}, {"attempt", row.attempt}};
   for (const auto& set : row.sets) json["sets"][set.first] = set.second;
+  for (const SetExpertCounts& set : row.expert_counts) json["expert_counts"][set.set] = set.counts;
   return json;
 }
 
