@@ -31,8 +31,10 @@ DEPENDENCIES = {
     "report": ["util", "config"],
     "train": ["util", "core", "comm", "kernels", "ops", "nn", "config", "routing", "model", "data", "optim",
               "checkpoint", "report"],
+    "inspect": ["util", "core", "comm", "kernels", "ops", "nn", "config", "routing", "model", "data", "checkpoint",
+                "report", "train"],
     "cli": ["util", "core", "comm", "kernels", "ops", "nn", "config", "routing", "model", "data", "optim",
-            "checkpoint", "report", "train"],
+            "checkpoint", "report", "train", "inspect"],
 }
 
 # Third-party headers by the start of their path, and the files (by the start of theirs) that may include them.

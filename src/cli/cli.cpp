@@ -54,6 +54,8 @@ int run_cli(int argc, const char* const* argv) {
     return report(concat(error.what(), "; see artel --help"));
   } catch (const Error& error) {
     return report(one_line(error.what()));
+  add_inspect_command(app);
+  add_generate_command(app);
   } catch (const std::exception& error) {
     return report(concat("unexpected failure: ", error.what()));
   }

@@ -22,6 +22,11 @@ void add_describe_command(CLI::App& app);
 void add_checkpoint_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 
+void add_inspect_command(CLI::App& app);
+void add_generate_command(CLI::App& app);
+
+/// Writes `text` as one line "artel: …" to standard error.
+void report_error(const std::string& text);
 /// Prints to standard output, which belongs to results.
 void print(const std::string& text);
 
