@@ -90,6 +90,9 @@ class Backend {
   virtual Device device() const = 0;
   /// Whether products of bf16 run on units made for them; if not they run through f32.
   virtual bool has_native_bf16() const = 0;
+  /// Products that the library behind has been made ready for so far; making one costs as much as running it, so a
+  /// steady step makes none.
+  virtual std::int64_t num_primitives_created() const = 0;
 
   // ---- transfers
   // -----------------------------------------------------------------------------------------------------
@@ -197,13 +200,13 @@ class Backend {
   virtual void load_balance(In counts, float scale, Out balance) = 0;
   /// sums [M, N] f32 = sums of the rows of x [T, N] f32 in each set, in ascending order.
   virtual void set_sums(In x, std::int64_t tokens_per_set, Out sums) = 0;
-
-  // ---- permutation
-  // ---------------------------------------------------------------------------------------------------
   /// How decided the choices are: sums f64 [2] = sums over the tokens, in ascending order, of the entropy of the token's
   /// row of probs, in nats, and of its margin, the least probability chosen less the largest not chosen (0 where either
   /// is missing). probs [T, N] f32; the slots of token t are token_offsets[t] .. token_offsets[t+1] of ids [A] i32.
   virtual void routing_statistics(In probs, In ids, In token_offsets, Out sums) = 0;
+
+  // ---- permutation
+  // ---------------------------------------------------------------------------------------------------
   /// Stable expert-major order of slots 0..A-1 by ids [A]: slot_of_row [A], row_of_slot [A], offsets [N + 1], all i32.
   virtual void sort_by_expert(In ids, std::int64_t num_experts, Out offsets, Out slot_of_row, Out row_of_slot) = 0;
   /// y [A, c] = x[index] (rows); any dtype, the same for both; index [A] i32.

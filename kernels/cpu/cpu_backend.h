@@ -27,6 +27,7 @@ class CpuBackend final : public Backend {
 
   Device device() const override { return Device::cpu; }
   bool has_native_bf16() const override { return gemm_.has_native_bf16(); }
+  std::int64_t num_primitives_created() const override { return gemm_.num_prepared(); }
 
   // cpu_backend.cpp
   void upload(const void* host, Out y) override;
@@ -83,8 +84,8 @@ class CpuBackend final : public Backend {
   void expert_counts(In ids, In token_offsets, std::int64_t tokens_per_set, Out counts) override;
   void load_balance(In counts, float scale, Out balance) override;
   void set_sums(In x, std::int64_t tokens_per_set, Out sums) override;
-
   void routing_statistics(In probs, In ids, In token_offsets, Out sums) override;
+
   // permutation.cpp
   void sort_by_expert(In ids, std::int64_t num_experts, Out offsets, Out slot_of_row, Out row_of_slot) override;
   void gather_rows(In x, In index, Out y) override;

@@ -59,6 +59,8 @@ class Gemm {
   /// The product for this shape; made on first use (about a millisecond), then looked up. Shapes must come from fixed
   /// tiles, never from a number of tokens: the products are kept. Null where the library has only plain loops for it.
   const Bf16Product* prepare(const Bf16Shape& shape) const;
+  /// How many have been made so far.
+  std::int64_t num_prepared() const;
   /// Floats that `packed` and `workspace` must hold.
   static std::int64_t packed_floats(const Bf16Product& product);
   static std::int64_t workspace_floats(const Bf16Product& product);

@@ -32,6 +32,10 @@ const Bf16Product* Gemm::prepare(const Bf16Shape&) const {
   refuse();
 }
 
+std::int64_t Gemm::num_prepared() const {
+  return 0;
+}
+
 std::int64_t Gemm::packed_floats(const Bf16Product&) {
   refuse();
 }

@@ -198,6 +198,11 @@ const Bf16Product* Gemm::prepare(const Bf16Shape& shape) const {
   return impl_->products.try_emplace(shape, std::move(made)).first->second.get();
 }
 
+std::int64_t Gemm::num_prepared() const {
+  const std::shared_lock lock(impl_->mutex);
+  return static_cast<std::int64_t>(impl_->products.size());
+}
+
 std::int64_t Gemm::packed_floats(const Bf16Product& product) {
   return floats(product.b.get_size());
 }

@@ -4,12 +4,16 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <numeric>
 
+#include "cli/bench_report.h"
 #include "cli/commands.h"
 #include "config/yaml.h"
+#include "kernels/traced_backend.h"
 #include "model/count.h"
 #include "train/runtime.h"
 #include "train/train_step.h"
+#include "util/files.h"
 #include "util/text.h"
 
 namespace artel {
@@ -21,6 +25,7 @@ struct BenchArguments {
   std::string config;
   std::vector<std::string> overrides;
   std::int64_t steps = 10;
+  std::string profile;
   bool json = false;
 };
 
@@ -70,14 +75,49 @@ double gemm_ceiling(Runtime& runtime) {
   return best;
 }
 
+// Highest median rate of copying, read and written, in blocks that no cache holds.
+double copy_ceiling(Runtime& runtime) {
+  Context& context = runtime.context();
+  constexpr std::int64_t num_elements = std::int64_t{1} << 25;
+  const Tensor from = context.empty({num_elements}, DType::f32);
+  const Tensor to = context.empty({num_elements}, DType::f32);
+  context.backend.fill(from, 0.5F);
+  context.backend.fill(to, 0.5F);
+  std::vector<double> times;
+  for (int repeat = 0; repeat < 7; ++repeat) {
+    const auto start = Clock::now();
+    context.backend.copy(from, to);
+    times.push_back(seconds_since(start));
+  }
+  return 2.0 * static_cast<double>(from.nbytes()) / median(times);
+}
+
 std::int64_t minor_faults() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return usage.ru_minflt;
 }
 
-Json bench(const Config& config, Runtime& runtime, std::int64_t num_steps) {
-  Context& context = runtime.context();
+/// What the timed steps took.
+struct Measurement {
+  std::vector<double> step_seconds;
+  TimeTable ops{{TraceKind::forward, TraceKind::backward, TraceKind::update, TraceKind::communication}};
+  TimeTable kernels{{TraceKind::kernel}};
+  std::int64_t minor_faults = 0;
+  std::int64_t system_allocations = 0;
+  std::int64_t primitives_created = 0;
+  AllocatorStats memory;
+  std::string trace;  ///< of the last step
+};
+
+constexpr std::int64_t num_warm_up_steps = 2;
+
+// The steps run under a tracer: about a tenth of a microsecond a span, some thousand spans a step.
+Measurement measure(const Config& config, Runtime& runtime, std::int64_t num_steps) {
+  Tracer tracer(runtime.context().allocator);
+  TracedBackend backend(runtime.context().backend, tracer);
+  Context context{runtime.context().allocator, backend, runtime.context().pool};
+  context.tracer = &tracer;
   Transformer model(config.model, runtime.world());
   model.allocate(context, runtime.dtype());
   model.initialise(context, config.run.seed);
@@ -88,33 +128,65 @@ Json bench(const Config& config, Runtime& runtime, std::int64_t num_steps) {
   options.tokens_per_step = static_cast<std::int64_t>(batch.inputs.size());
   options.lr = config.optimizer.lr;
   options.recompute_blocks = config.train.recompute == "block";
-  const double ceiling_before = gemm_ceiling(runtime);
-  std::vector<double> times;
-  std::int64_t faults = 0;
-  constexpr std::int64_t warm_up_steps = 2;
-  for (options.step = 1; options.step <= warm_up_steps + num_steps; ++options.step) {
-    if (options.step == warm_up_steps + 1) {
-      faults = minor_faults();
+  Measurement result;
+  const auto counters = [&] {
+    return std::pair(context.allocator.stats().num_system_allocations, context.backend.num_primitives_created());
+  };
+  auto before = counters();
+  for (options.step = 1; options.step <= num_warm_up_steps + num_steps; ++options.step) {
+    tracer.clear();
+    if (options.step == num_warm_up_steps + 1) {
+      before = counters();
       context.allocator.reset_peak();
     }
+    const std::int64_t faults = minor_faults();
     const auto start = Clock::now();
     run_step(context, model, optimizer, batch, options);
-    if (options.step > warm_up_steps) times.push_back(seconds_since(start));
+    const double seconds = seconds_since(start);
+    if (options.step <= num_warm_up_steps) continue;
+    result.minor_faults += minor_faults() - faults;
+    result.step_seconds.push_back(seconds);
+    result.ops.add(tracer.events());
+    result.kernels.add(tracer.events());
   }
-  faults = minor_faults() - faults;
-  const double ceiling = std::max(ceiling_before, gemm_ceiling(runtime));
-  const double tokens_per_second = static_cast<double>(options.tokens_per_step) / median(times);
+  result.system_allocations = counters().first - before.first;
+  result.primitives_created = counters().second - before.second;
+  result.memory = context.allocator.stats();
+  result.trace = chrome_trace(tracer, config.run.name);
+  return result;
+}
+
+Json bench(const Config& config, Runtime& runtime, const BenchArguments& arguments) {
+  const double ceiling_before = gemm_ceiling(runtime);
+  const Measurement measured = measure(config, runtime, arguments.steps);
+  const Ceilings ceilings{std::max(ceiling_before, gemm_ceiling(runtime)), copy_ceiling(runtime)};
+  if (!arguments.profile.empty()) {
+    PosixFileLayer files;
+    write_file_atomic(files, arguments.profile, measured.trace);
+  }
+  const auto tokens_per_step =
+      static_cast<double>(config.train.global_batch_size * config.model.max_position_embeddings);
+  const auto steps = static_cast<double>(arguments.steps);
+  const double tokens_per_second = tokens_per_step / median(measured.step_seconds);
   const double flops = tokens_per_second * static_cast<double>(count_model(config.model).flops_per_token.total);
+  const double mean_step = std::accumulate(measured.step_seconds.begin(), measured.step_seconds.end(), 0.0) / steps;
   Json json;
   json["name"] = config.run.name;
   json["precision"] = runtime.precision();
   json["threads"] = runtime.num_threads();
   json["tokens_per_second"] = tokens_per_second;
   json["model_flops_per_second"] = flops;
-  json["gemm_ceiling_flops_per_second"] = ceiling;
-  json["fraction_of_ceiling"] = flops / ceiling;
-  json["peak_memory_bytes"] = context.allocator.stats().peak_bytes;
-  json["minor_faults_per_step"] = static_cast<double>(faults) / static_cast<double>(num_steps);
+  json["gemm_ceiling_flops_per_second"] = ceilings.flops_per_second;
+  json["copy_ceiling_bytes_per_second"] = ceilings.bytes_per_second;
+  json["fraction_of_ceiling"] = flops / ceilings.flops_per_second;
+  json["peak_memory_bytes"] = measured.memory.peak_bytes;
+  json["cached_memory_bytes"] = measured.memory.cached_bytes;
+  json["minor_faults_per_step"] = static_cast<double>(measured.minor_faults) / steps;
+  json["system_allocations_per_step"] = static_cast<double>(measured.system_allocations) / steps;
+  json["primitives_created"] = measured.primitives_created;
+  json["step_seconds"] = mean_step;
+  json["ops"] = ops_json(measured.ops, arguments.steps, mean_step);
+  json["kernels"] = kernels_json(measured.kernels, arguments.steps, mean_step, ceilings);
   return json;
 }
 
@@ -122,15 +194,8 @@ void run_bench(const BenchArguments& arguments) {
   const Config config = load_config(arguments.config, arguments.overrides);
   Log log;
   Runtime runtime(config.train, log);
-  const Json json = bench(config, runtime, arguments.steps);
-  if (arguments.json) return print(dump_json(json, 2) + "\n");
-  print(concat(config.run.name, ", ", runtime.precision(), ", ", runtime.num_threads(), " threads\n  ",
-               format_count(json["tokens_per_second"].get<double>()), " tokens/s, ",
-               format_count(json["model_flops_per_second"].get<double>()), " model FLOP/s, ",
-               format_fixed(100.0 * json["fraction_of_ceiling"].get<double>(), 1), " % of the ceiling of ",
-               format_count(json["gemm_ceiling_flops_per_second"].get<double>()), "\n  peak memory ",
-               format_bytes(json["peak_memory_bytes"].get<double>()), ", ",
-               format_fixed(json["minor_faults_per_step"].get<double>(), 1), " minor page faults a step\n"));
+  const Json json = bench(config, runtime, arguments);
+  print(arguments.json ? dump_json(json, 2) + "\n" : bench_text(json));
 }
 
 }  // namespace
@@ -144,6 +209,9 @@ void add_bench_command(CLI::App& app) {
   command->add_option("--steps", arguments->steps, "Steps to time; the median counts")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  command->add_option("--profile", arguments->profile,
+                      "Also write the times of the last step to this file (open it in ui.perfetto.dev or "
+                      "chrome://tracing)");
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback([arguments] { run_bench(*arguments); });
 }

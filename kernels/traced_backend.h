@@ -1,0 +1,81 @@
+#pragma once
+
+#include "core/trace.h"
+#include "kernels/backend.h"
+
+namespace artel {
+
+/// Another backend with a span around every kernel, which knows the kernel's work: the arithmetic of products and
+/// attention (two operations a multiply-add, of what a causal mask leaves), for the rest the bytes of everything read
+/// and written once. `target` and `tracer` must outlive it. Made for bench; other runs use the backend itself.
+class TracedBackend final : public Backend {
+ public:
+  TracedBackend(Backend& target, Tracer& tracer) : target_(target), tracer_(tracer) {}
+
+  Device device() const override { return target_.device(); }
+  bool has_native_bf16() const override { return target_.has_native_bf16(); }
+  std::int64_t num_primitives_created() const override { return target_.num_primitives_created(); }
+
+  void upload(const void* host, Out y) override;
+  void download(In x, void* host) override;
+
+  void fill(Out x, float value) override;
+  void copy(In x, Out y) override;
+  void add(In x, InOut y) override;
+  void swap_leading(In x, Out y, Accumulate accumulate) override;
+  void sum(In x, Out sum) override;
+
+  void embedding(In table, In ids, Out y) override;
+  void embedding_backward(In ids, In dy, InOut dtable) override;
+
+  void rms_norm(In x, In delta, In w, float eps, Out sum, Out y, Out rstd) override;
+  void rms_norm_backward(In x, In w, In rstd, In dy, Out dx, Accumulate accumulate_dx, InOut dw) override;
+
+  void linear(In x, In w, Out y, Accumulate accumulate) override;
+  void linear_backward_data(In dy, In w, Out dx, Accumulate accumulate) override;
+  void linear_backward_weight(In x, In dy, Out dw, Accumulate accumulate) override;
+  void grouped_linear(In x, const GroupOffsets& groups, In w, Out y, Accumulate accumulate) override;
+  void grouped_linear_backward_data(In dy, const GroupOffsets& groups, In w, Out dx, Accumulate accumulate) override;
+  void grouped_linear_backward_weight(In x, In dy, const GroupOffsets& groups, Out dw, Accumulate accumulate) override;
+
+  void rope(In qkv, In cos_sin, const AttentionShape& shape, In q_norm, In k_norm, float eps, Out y, Out rstd) override;
+  void rope_backward(In dy, In cos_sin, const AttentionShape& shape, In qkv, In q_norm, In k_norm, In rstd, Out dqkv,
+                     InOut dq_norm, InOut dk_norm) override;
+  void attention(In qkv, const AttentionShape& shape, Out y, Out lse) override;
+  void attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv) override;
+
+  void swiglu(In gate_up, In weights, Out hidden) override;
+  void swiglu_backward(In gate_up, In weights, In dhidden, Out dgate_up, Out dweights) override;
+
+  void route_top_k(In scores, In selection_bias, const TopKOptions& options, Out probs, Out lse, Out ids,
+                   Out weights) override;
+  void route_top_k_backward(In probs, In lse, In ids, In weights, In dweights, const TopKOptions& options,
+                            const AuxiliaryGradient& auxiliary, Out dscores) override;
+  void uoe_bids(In gate_up, const BidOptions& options, Out bids, Out probs, Out lse, Out ids, Out weights,
+                Out hidden) override;
+  void uoe_bids_backward(In gate_up, In bids, In probs, In lse, In ids, In weights, In dweights, In dhidden,
+                         const BidOptions& options, const AuxiliaryGradient& auxiliary, Out dgate_up) override;
+  void row_norms(In x, Out norms) override;
+  void row_norms_backward(In x, In norms, In dnorms, Out dx, Accumulate accumulate) override;
+  void expert_counts(In ids, In token_offsets, std::int64_t tokens_per_set, Out counts) override;
+  void load_balance(In counts, float scale, Out balance) override;
+  void set_sums(In x, std::int64_t tokens_per_set, Out sums) override;
+  void routing_statistics(In probs, In ids, In token_offsets, Out sums) override;
+
+  void sort_by_expert(In ids, std::int64_t num_experts, Out offsets, Out slot_of_row, Out row_of_slot) override;
+  void gather_rows(In x, In index, Out y) override;
+  void scatter_add_rows(In x, In index, InOut y) override;
+  void sum_rows(In x, In token_offsets, In row_of_slot, Out y, Accumulate accumulate) override;
+
+  void cross_entropy(InOut logits, In targets, float grad_scale, bool backward, Out losses) override;
+
+  void sum_of_squares(In x, Out sum) override;
+  void adamw(In grad, In grad_scale, const AdamWOptions& options, InOut master, InOut exp_avg, InOut exp_avg_sq,
+             Out param) override;
+
+ private:
+  Backend& target_;
+  Tracer& tracer_;
+};
+
+}  // namespace artel
