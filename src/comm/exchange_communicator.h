@@ -44,7 +44,7 @@ class ExchangeCommunicator final : public Communicator {
   double timeout_seconds() const override { return group_.family->options.timeout_seconds; }
 
  private:
-  explicit ExchangeCommunicator(Group group) : group_(std::move(group)) {}
+  explicit ExchangeCommunicator(RankGroup group) : group_(std::move(group)) {}
 
   std::shared_ptr<Operation> start(const OperationLabel& label, std::vector<OperationStage> stages,
                                    std::vector<Tensor> kept = {});
@@ -59,7 +59,7 @@ class ExchangeCommunicator final : public Communicator {
                     const Tensor& x) const;
   [[noreturn]] void refuse(OperationKind kind, Purpose purpose, const std::string& what) const;
 
-  Group group_;
+  RankGroup group_;
 };
 
 }  // namespace artel

@@ -117,7 +117,7 @@ std::unique_ptr<Communicator> ExchangeCommunicator::split(int color, int key, co
   std::stable_sort(members.begin(), members.end(), [&all](int a, int b) {
     return all[static_cast<std::size_t>(a)].key < all[static_cast<std::size_t>(b)].key;
   });
-  Group group;
+  RankGroup group;
   try {
     group.transport = group_.transport->split(sequence, color, members);
   } catch (const TransportFailure& failure) {

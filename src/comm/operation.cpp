@@ -93,7 +93,7 @@ void Family::break_off(const std::string& why) {
   active.clear();
 }
 
-Operation::Operation(Group& group, const OperationLabel& label, std::vector<OperationStage> stages,
+Operation::Operation(RankGroup& group, const OperationLabel& label, std::vector<OperationStage> stages,
                      std::vector<Tensor> kept)
     : group_(&group),
       label_(label),
@@ -152,7 +152,7 @@ void Operation::wait() {
                                  ") to end, found that an error or the end of its group had ended it first"));
   }
   const auto start = Clock::now();
-  Group& group = *group_;
+  RankGroup& group = *group_;
   const double timeout = group.family->options.timeout_seconds;
   double next_report = seconds_between_reports;
   group.transport->begin_wait();

@@ -44,7 +44,7 @@ struct Family {
 };
 
 /// One group as its operations see it.
-struct Group {
+struct RankGroup {
   std::shared_ptr<Family> family;
   std::unique_ptr<Transport> transport;
   std::string name;
@@ -77,10 +77,11 @@ struct OperationStage {
 class Operation {
  public:
   /// `kept`: tensors that the stages point into. Starts the first stage. `group` must outlive it or call abandon().
-  Operation(Group& group, const OperationLabel& label, std::vector<OperationStage> stages, std::vector<Tensor> kept);
+  Operation(RankGroup& group, const OperationLabel& label, std::vector<OperationStage> stages,
+            std::vector<Tensor> kept);
 
   bool is_done() const { return done_; }
-  const Group* group() const { return group_; }
+  const RankGroup* group() const { return group_; }
   /// Starts what can be started, ends what has come. Errors: ranks that disagree, and those of the transport.
   void progress();
   /// Waits for the end. Errors: also nothing within the timeout.
@@ -100,7 +101,7 @@ class Operation {
   void observe(double seconds) const;
   [[noreturn]] void fail_late(double seconds) const;
 
-  Group* group_;
+  RankGroup* group_;
   OperationLabel label_;
   std::uint64_t sequence_;
   std::vector<OperationStage> stages_;
