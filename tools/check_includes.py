@@ -3,6 +3,7 @@
 
 - directories include one another one way only;
 - every third-party header has one home;
+- a type has one definition: two of one name in two headers are merged by the linker without a word;
 - row kernels, compiled once per instruction set, include hardly anything;
 - no file has 450 lines or more.
 
@@ -71,6 +72,8 @@ ROWS = re.compile(r"cstdint|immintrin\.h|core/dtype\.h|kernels/backend\.h|kernel
 MAX_LINES = 450
 CODE = {".h", ".cpp", ".cu", ".cuh"}
 TEXT = CODE | {".py", ".sh", ".cmake"}
+# A type defined at the left margin of a header, where everything is in namespace artel.
+TYPE = re.compile(r"(?:struct|class|enum class|union) (\w+)(?: final)?(?: *:[^;{]*)? \{")
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -133,6 +136,18 @@ def check_file(root, path):
             yield number, complaint
 
 
+def check_types(root, headers):
+    """Yields complaints about types that several of these headers define."""
+    homes = {}
+    for path in headers:
+        for line in (root / path).read_text(encoding="utf-8").splitlines():
+            if match := TYPE.match(line):
+                homes.setdefault(match.group(1), []).append(str(path))
+    for name, paths in homes.items():
+        if len(paths) > 1:
+            yield f"{paths[0]}: required one type {name}, found another in {', '.join(paths[1:])}; rename one"
+
+
 def check_table():
     """Yields complaints about DEPENDENCIES itself: an entry that names a later one would allow a circle."""
     seen = []
@@ -149,13 +164,17 @@ def main():
     root = parser.parse_args().root
     violations = list(check_table())
     num_files = 0
+    headers = []
     for top in ("src", "kernels", "tests", "tools", "scripts"):
         for file in sorted((root / top).rglob("*")):
             if file.suffix not in TEXT or not file.is_file():
                 continue
             num_files += 1
             path = file.relative_to(root)
+            if file.suffix == ".h" and top in ("src", "kernels"):
+                headers.append(path)
             violations += [f"{path}:{number}: {complaint}" for number, complaint in check_file(root, path)]
+    violations += check_types(root, headers)
     if num_files == 0:
         violations.append(f"{root}: required source files, found none")
     print("\n".join(violations) if violations else f"{num_files} files keep the rules")

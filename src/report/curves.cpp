@@ -7,11 +7,11 @@ namespace artel {
 namespace {
 
 // The sample of `track` at `x`, which lies within the track's range. `hint` is where the last search ended.
-Sample sample_at(const Track& track, double x, size_t& hint) {
+CurvePoint sample_at(const Track& track, double x, size_t& hint) {
   while (hint + 1 < track.size() && track[hint].x < x) ++hint;
-  const Sample& after = track[hint];
+  const CurvePoint& after = track[hint];
   if (hint == 0 || after.x == x) return after;
-  const Sample& before = track[hint - 1];
+  const CurvePoint& before = track[hint - 1];
   const double share = (x - before.x) / (after.x - before.x);
   const auto mix = [share](double low, double high) { return low + share * (high - low); };
   return {x, mix(before.seconds, after.seconds), mix(before.value, after.value)};
@@ -52,11 +52,11 @@ AlignedTracks align_tracks(const std::vector<Track>& tracks) {
   }
   aligned.values.resize(used.size());
   std::vector<size_t> hints(used.size(), 0);
-  for (const Sample& wanted : *used.front()) {
+  for (const CurvePoint& wanted : *used.front()) {
     if (wanted.x < first || wanted.x > last) continue;
     double seconds = 0.0;
     for (size_t run = 0; run < used.size(); ++run) {
-      const Sample sample = sample_at(*used[run], wanted.x, hints[run]);
+      const CurvePoint sample = sample_at(*used[run], wanted.x, hints[run]);
       aligned.values[run].push_back(sample.value);
       seconds += sample.seconds;
     }
@@ -94,7 +94,7 @@ Track envelope(const Track& track, size_t num_bins) {
     const auto begin = track.begin() + static_cast<std::ptrdiff_t>(track.size() * bin / num_bins);
     const auto end = track.begin() + static_cast<std::ptrdiff_t>(track.size() * (bin + 1) / num_bins);
     const auto ends =
-        std::minmax_element(begin, end, [](const Sample& a, const Sample& b) { return a.value < b.value; });
+        std::minmax_element(begin, end, [](const CurvePoint& a, const CurvePoint& b) { return a.value < b.value; });
     const auto earlier = std::min(ends.first, ends.second);
     const auto later = std::max(ends.first, ends.second);
     result.push_back(*earlier);

@@ -7,14 +7,14 @@
 namespace artel {
 
 /// One value of a run's curve.
-struct Sample {
+struct CurvePoint {
   double x = 0.0;        ///< tokens, unless the curve was moved to another axis
   double seconds = 0.0;  ///< NaN when the run does not tell
   double value = 0.0;
 };
 
 /// The curve of one run, ascending in x.
-using Track = std::vector<Sample>;
+using Track = std::vector<CurvePoint>;
 
 /// The curves of several runs at common points.
 struct AlignedTracks {

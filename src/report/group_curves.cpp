@@ -10,7 +10,7 @@ namespace {
 constexpr size_t kMaxLinePoints = 240;
 constexpr size_t kRawBins = 140;
 
-double x_of(const Sample& sample, const Run& run, XAxis axis) {
+double x_of(const CurvePoint& sample, const Run& run, XAxis axis) {
   switch (axis) {
     case XAxis::flops:
       return sample.x * run.flops_per_token;
@@ -25,7 +25,7 @@ double x_of(const Sample& sample, const Run& run, XAxis axis) {
 // The curve of a run against `axis`; samples that have no place there are left out.
 Track moved(const Track& track, const Run& run, XAxis axis) {
   Track result;
-  for (const Sample& sample : track) {
+  for (const CurvePoint& sample : track) {
     const double x = x_of(sample, run, axis);
     if (std::isfinite(x)) result.push_back({x, sample.seconds, sample.value});
   }
@@ -34,7 +34,7 @@ Track moved(const Track& track, const Run& run, XAxis axis) {
 
 std::vector<ChartPoint> raw_points(const Track& track, const Run& run, XAxis axis) {
   std::vector<ChartPoint> points;
-  for (const Sample& sample : envelope(track, kRawBins)) points.push_back({x_of(sample, run, axis), sample.value});
+  for (const CurvePoint& sample : envelope(track, kRawBins)) points.push_back({x_of(sample, run, axis), sample.value});
   return points;
 }
 
@@ -184,7 +184,7 @@ std::vector<ChartSeries> group_series(const Comparison& comparison, const TrackO
     }
     const AlignedTracks aligned = align_tracks(tracks);
     for (size_t i = 0; i < aligned.num_points(); ++i) {
-      const Sample sample{aligned.x[i], aligned.seconds[i], aligned.mean(i)};
+      const CurvePoint sample{aligned.x[i], aligned.seconds[i], aligned.mean(i)};
       const double x = x_of(sample, comparison.runs[group.runs.front()], axis);
       if (!std::isfinite(x)) continue;
       series.line.push_back({x, sample.value});

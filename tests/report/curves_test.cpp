@@ -72,10 +72,11 @@ TEST_CASE("thinning keeps both ends and an envelope keeps the extremes") {
   const Track outline = envelope(track, 30);
   CHECK(outline.size() <= 60);
   const auto ends = std::minmax_element(outline.begin(), outline.end(),
-                                        [](const Sample& a, const Sample& b) { return a.value < b.value; });
+                                        [](const CurvePoint& a, const CurvePoint& b) { return a.value < b.value; });
   CHECK(ends.first->value == -50.0);
   CHECK(ends.second->value == 50.0);
-  CHECK(std::is_sorted(outline.begin(), outline.end(), [](const Sample& a, const Sample& b) { return a.x < b.x; }));
+  CHECK(std::is_sorted(outline.begin(), outline.end(),
+                       [](const CurvePoint& a, const CurvePoint& b) { return a.x < b.x; }));
 }
 
 }  // namespace
