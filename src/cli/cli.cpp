@@ -43,9 +43,12 @@ int run_cli(int argc, const char* const* argv) {
   add_train_command(app, joined(argc, argv));
   add_eval_command(app);
   add_compare_command(app);
+  add_sweep_command(app, joined(argc, argv));
   add_describe_command(app);
   add_checkpoint_command(app);
   add_bench_command(app);
+  add_inspect_command(app);
+  add_generate_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -54,8 +57,6 @@ int run_cli(int argc, const char* const* argv) {
     return report(concat(error.what(), "; see artel --help"));
   } catch (const Error& error) {
     return report(one_line(error.what()));
-  add_inspect_command(app);
-  add_generate_command(app);
   } catch (const std::exception& error) {
     return report(concat("unexpected failure: ", error.what()));
   }

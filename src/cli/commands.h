@@ -18,6 +18,7 @@ int run_cli(int argc, const char* const* argv);
 void add_train_command(CLI::App& app, std::string command_line);
 void add_eval_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
+void add_sweep_command(CLI::App& app, std::string command_line);
 void add_describe_command(CLI::App& app);
 void add_checkpoint_command(CLI::App& app);
 void add_bench_command(CLI::App& app);

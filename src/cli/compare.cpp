@@ -1,45 +1,31 @@
 #include <CLI/CLI.hpp>
 #include <memory>
-#include <optional>
 
 #include "cli/commands.h"
-#include "report/comparison.h"
-#include "util/files.h"
+#include "cli/comparison_output.h"
 
 namespace artel {
 namespace {
 
 struct CompareArguments {
   std::vector<std::string> runs;
-  std::string output;
-  std::optional<double> margin;
-  bool json = false;
+  ComparisonOutput output;
 };
-
-void compare(const CompareArguments& arguments) {
-  std::vector<Run> runs;
-  for (const std::string& directory : arguments.runs) runs.push_back(read_run(directory));
-  CompareOptions options;
-  options.equivalence_margin = arguments.margin;
-  const Comparison comparison = compare_runs(std::move(runs), options);
-  if (!arguments.output.empty()) {
-    PosixFileLayer files;
-    write_file_atomic(files, arguments.output, comparison_html(comparison));
-  }
-  print(arguments.json ? dump_json(comparison_json(comparison), 2) + "\n" : comparison_table(comparison));
-}
 
 }  // namespace
 
 void add_compare_command(CLI::App& app) {
   auto arguments = std::make_shared<CompareArguments>();
-  CLI::App* command =
-      app.add_subcommand("compare", "Compare runs: curves, tables, intervals; runs that differ in seed form a group");
-  command->add_option("runs", arguments->runs, "Run directories")->required();
-  command->add_option("-o,--output", arguments->output, "Write the comparison as one self-contained HTML page");
-  command->add_option("--margin", arguments->margin, "Also test for equivalence within this many nats");
-  command->add_flag("--json", arguments->json, "Print JSON instead of tables");
-  command->callback([arguments] { compare(*arguments); });
+  CLI::App* command = app.add_subcommand(
+      "compare",
+      "Compare runs: curves, tables, intervals. Runs that differ only in seed form a group; seeds that two groups "
+      "share "
+      "are paired. A difference is a - b: below zero, a has the lower loss and is better. With one seed there is a "
+      "difference and no verdict. docs/reading_the_page.md says what every number means.");
+  command->add_option("runs", arguments->runs, "Run directories; the first one's group is what others are compared to")
+      ->required();
+  add_comparison_options(*command, arguments->output);
+  command->callback([arguments] { show_comparison(arguments->runs, arguments->output); });
 }
 
 }  // namespace artel

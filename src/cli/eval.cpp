@@ -2,11 +2,10 @@
 #include <cmath>
 #include <memory>
 
-#include "checkpoint/parameters.h"
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
-#include "config/yaml.h"
 #include "train/evaluation.h"
+#include "train/load_model.h"
 #include "train/runtime.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -36,13 +35,12 @@ void eval(const EvalArguments& arguments) {
   PosixFileLayer files;
   Log log;
   const Checkpoint checkpoint = open_checkpoint(files, arguments.checkpoint);
-  const Config config =
-      config_from_json(json_member(checkpoint.manifest(), "config", checkpoint.path()), checkpoint.path());
+  const Config config = checkpoint_config(checkpoint);
   const ValidationReader reader = open_data(config, arguments.data);
   Runtime runtime(config.train, log);
   Transformer model(config.model, runtime.world());
   model.allocate(runtime.context(), runtime.dtype());
-  read_pieces(runtime.context(), model.parameters(), checkpoint, "", model.parameters().values());
+  load_model(runtime.context(), checkpoint, model);
   const Evaluation result =
       evaluate(runtime.context(), model, reader, config.train.micro_batch_size, arguments.batches);
   Json json;

@@ -50,6 +50,12 @@ std::vector<ConfigChange> config_changes(const Config& saved, const Config& now)
   return changes;
 }
 
+bool leaves_losses_alone(const std::string& key) {
+  if (key == "run.seed") return false;
+  return covers("run", key) || covers("checkpoint", key) || key == "train.threads" ||
+         key == "validation.sample_tokens" || key == "validation.sample_prompt";
+}
+
 bool allows_change(const std::vector<std::string>& allowed, const std::string& key) {
   return std::any_of(allowed.begin(), allowed.end(), [&](const std::string& name) { return covers(name, key); });
 }

@@ -22,6 +22,10 @@ struct ConfigChange {
 /// resolved to the same degree: the caller writes the precision that a run really uses into the config first.
 std::vector<ConfigChange> config_changes(const Config& saved, const Config& now);
 
+/// Whether runs whose configs differ in this key have the same losses: where a run is written, what it is called and
+/// logs, checkpoints, threads. Not so run.seed.
+bool leaves_losses_alone(const std::string& key);
+
 /// Whether a `--allow-change` argument covers `key`: the key itself or a block that it is in ("optimizer").
 bool allows_change(const std::vector<std::string>& allowed, const std::string& key);
 

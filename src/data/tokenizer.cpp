@@ -24,8 +24,12 @@ std::string ByteTokenizer::decode(const std::vector<int32_t>& ids) const {
   return text;
 }
 
+bool is_known_tokenizer(std::string_view name) {
+  return name == "bytes";
+}
+
 std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name) {
-  if (name != "bytes") fail("data", concat("data.tokenizer required 'bytes', found '", name, "'"));
+  if (!is_known_tokenizer(name)) fail("data", concat("data.tokenizer required 'bytes', found '", name, "'"));
   return std::make_unique<ByteTokenizer>();
 }
 

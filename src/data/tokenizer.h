@@ -31,6 +31,9 @@ class ByteTokenizer : public Tokenizer {
   std::string decode(const std::vector<int32_t>& ids) const override;
 };
 
+/// Whether this build has the tokenizer that data.tokenizer names.
+bool is_known_tokenizer(std::string_view name);
+
 /// The tokenizer that data.tokenizer names. Throws Error for anything but "bytes".
 std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name);
 

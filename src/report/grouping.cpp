@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "config/changes.h"
 #include "util/text.h"
 
 namespace artel {
@@ -47,9 +48,7 @@ std::string routing_method(const Json& config) {
 std::string identity_of(const Run& run) {
   std::string identity = concat(run.device, '\n', run.precision, '\n');
   for (const auto& item : flatten_config(run.config)) {
-    if (starts_with(item.first, "run.") || starts_with(item.first, "checkpoint.") || item.first == "train.threads") {
-      continue;
-    }
+    if (item.first == "run.seed" || leaves_losses_alone(item.first)) continue;
     identity += concat(item.first, '=', item.second, '\n');
   }
   return identity;

@@ -19,8 +19,8 @@ struct RunGroup {
   std::vector<size_t> runs;  ///< indices into the runs given, in ascending seed order; no seed twice
 };
 
-/// Groups `runs` by config, in the order of their first member. Keys that leave the losses alone do not count: run.*,
-/// checkpoint.*, train.threads; the resolved device and precision do. Runs with one config and one seed (say, of two
+/// Groups `runs` by config, in the order of their first member. Keys that leave the losses alone do not count
+/// (leaves_losses_alone); the resolved device and precision do. Runs with one config and one seed (say, of two
 /// versions of the program) go to groups of their own.
 std::vector<RunGroup> group_runs(const std::vector<Run>& runs);
 

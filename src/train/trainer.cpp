@@ -150,7 +150,8 @@ void Trainer::validate() {
   if (!expert_counts.empty()) row["expert_counts"] = expert_counts;
   row["seconds"] = seconds_;
   log_.info(concat("step ", step_, "  validation loss ", format_fixed(row["val_loss"].get<double>(), 4)));
-  if (const std::string sample = validation_sample_->make(runtime_.context(), model_, log_); !sample.empty()) {
+  const std::string sample = step_ > 0 ? validation_sample_->make(runtime_.context(), model_, log_) : "";
+  if (!sample.empty()) {
     row["sample"] = sample;
     log_.info(concat("step ", step_, "  sample: ", sample));
   }

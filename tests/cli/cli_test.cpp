@@ -1,73 +1,13 @@
-#include <sys/wait.h>
-#include <unistd.h>
+#include "cli/executable.h"
 
-#include <algorithm>
-#include <chrono>
-#include <csignal>
-#include <cstdio>
-#include <fstream>
-#include <string>
-#include <thread>
-
-#include "support/catch.h"
-#include "support/temporary_directory.h"
-#include "util/files.h"
-#include "util/json.h"
-
-// The executable as its users run it: exit codes, standard output, signals.
+// The executable: exit codes, standard output, signals.
 
 using namespace artel;
 
-namespace {
-
-struct Outcome {
-  int exit_code = -1;
-  std::string output;  ///< standard output
-  std::string errors;  ///< standard error
-};
-
-Outcome run(const std::string& arguments) {
-  const TemporaryDirectory scratch;
-  const std::string error_file = scratch.file("stderr");
-  const std::string command = std::string(ARTEL_EXECUTABLE) + " " + arguments + " 2>" + error_file;
-  Outcome outcome;
-  FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  char buffer[4096];
-  for (std::size_t count = 0; (count = fread(buffer, 1, sizeof buffer, pipe)) > 0;)
-    outcome.output.append(buffer, count);
-  const int status = pclose(pipe);
-  outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-  outcome.errors = read_file(error_file);
-  return outcome;
-}
-
-std::string tiny_config(const TemporaryDirectory& directory, const std::string& extra = "") {
-  std::ofstream tokens(directory.file("tokens.bin"), std::ios::binary);
-  for (int i = 0; i < 3000; ++i) tokens.put(static_cast<char>('a' + (i * i + i / 7) % 26));
-  const std::string path = directory.file("tiny.yaml");
-  std::ofstream(path)
-      << "run: {name: tiny, directory: " << directory.path() << "}\n"
-      << "model: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 2, "
-         "max_position_embeddings: 16, num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 16, "
-         "shared_expert_intermediate_size: 8, routing: {type: uoe}}\n"
-      << "data: {train: [{path: " << directory.file("tokens.bin")
-      << "}], validation: [{path: " << directory.file("tokens.bin") << "}]}\n"
-      << "train: {steps: 8, global_batch_size: 2, micro_batch_size: 2, threads: 1}\n"
-      << "validation: {every: 4, batches: 2}\ncheckpoint: {every: 4}\n"
-      << extra;
-  return path;
-}
-
-std::size_t num_lines(const std::string& text) {
-  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
-}
-
-}  // namespace
-
 TEST_CASE("Every command explains itself, and the program its version") {
-  for (const char* command : {"", "train", "eval", "compare", "describe", "checkpoint", "checkpoint info", "bench"}) {
-    const Outcome outcome = run(std::string(command) + " --help");
+  for (const char* command :
+       {"", "train", "eval", "compare", "describe", "checkpoint", "checkpoint info", "bench", "generate", "sweep"}) {
+    const ProgramOutcome outcome = run(std::string(command) + " --help");
     INFO(command);
     CHECK(outcome.exit_code == 0);
     CHECK(outcome.output.find("Options") != std::string::npos);
@@ -77,12 +17,16 @@ TEST_CASE("Every command explains itself, and the program its version") {
 
 TEST_CASE("A wrong command line is one line on standard error and exit code 1") {
   const TemporaryDirectory directory;
-  const auto* const arguments =
-      GENERATE("", "trian", "train", "train -c", "train -c missing.yaml", "train --frobnicate",
-               "eval --checkpoint missing", "compare", "compare missing", "describe -c missing.yaml", "checkpoint",
-               "checkpoint info missing", "checkpoint verify missing", "bench -c missing.yaml",
-               "bench -c missing.yaml --steps 0", "eval --checkpoint missing --batches -1");
-  const Outcome outcome = run(arguments);
+  const auto* const arguments = GENERATE(
+      "", "trian", "train", "train -c", "train -c missing.yaml", "train --frobnicate", "eval --checkpoint missing",
+      "compare", "compare missing", "describe -c missing.yaml", "checkpoint", "checkpoint info missing",
+      "checkpoint verify missing", "bench -c missing.yaml", "bench -c missing.yaml --steps 0",
+      "eval --checkpoint missing --batches -1", "generate --prompt x", "generate --checkpoint missing --prompt x",
+      "generate --checkpoint missing", "generate --checkpoint missing --prompt ''",
+      "generate --checkpoint missing --prompt x --tokens 0", "generate --checkpoint missing --prompt x --top-p 2",
+      "generate --checkpoint missing --prompt x --seed -1", "sweep", "sweep -c missing.yaml",
+      "sweep -c missing.yaml --seeds 1..3", "sweep --seeds 1");
+  const ProgramOutcome outcome = run(arguments);
   INFO(arguments << ": " << outcome.errors);
   CHECK(outcome.exit_code == 1);
   CHECK(outcome.output.empty());
@@ -93,7 +37,7 @@ TEST_CASE("A misspelt key fails in well under a second, names the place and the 
   const TemporaryDirectory directory;
   const std::string config = tiny_config(directory, "optimizer: {lerning_rate: 1.0}\n");
   const auto start = std::chrono::steady_clock::now();
-  const Outcome outcome = run("train -c " + config);
+  const ProgramOutcome outcome = run("train -c " + config);
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(1));
   CHECK(outcome.exit_code == 1);
   CHECK(outcome.errors.find("tiny.yaml:7") != std::string::npos);
@@ -105,12 +49,12 @@ TEST_CASE("Train, evaluate, look at checkpoints, compare: the whole path") {
   const TemporaryDirectory directory;
   const std::string config = tiny_config(directory);
   const std::string run_directory = directory.file("tiny");
-  const Outcome trained = run("train -c " + config);
+  const ProgramOutcome trained = run("train -c " + config);
   INFO(trained.errors);
   REQUIRE(trained.exit_code == 0);
   CHECK(trained.output.empty());
 
-  const Outcome evaluated = run("eval --checkpoint " + run_directory + " --batches 2");
+  const ProgramOutcome evaluated = run("eval --checkpoint " + run_directory + " --batches 2");
   REQUIRE(evaluated.exit_code == 0);
   const Json result = parse_json(evaluated.output, "eval");
   CHECK(result["tokens"] == 64);
@@ -128,7 +72,8 @@ TEST_CASE("Train, evaluate, look at checkpoints, compare: the whole path") {
 
   REQUIRE(run("train -c " + config + " --set run.name=other --set model.routing.type=softmax").exit_code == 0);
   const std::string page = directory.file("report.html");
-  const Outcome compared = run("compare " + run_directory + " " + directory.file("other") + " --json -o " + page);
+  const ProgramOutcome compared =
+      run("compare " + run_directory + " " + directory.file("other") + " --json -o " + page);
   INFO(compared.errors);
   REQUIRE(compared.exit_code == 0);
   CHECK(parse_json(compared.output, "compare")["runs"].size() == 2);
@@ -145,7 +90,7 @@ TEST_CASE("Train, evaluate, look at checkpoints, compare: the whole path") {
   tensors.seekp(-3, std::ios::end);
   tensors.put('\x7f');
   tensors.close();
-  const Outcome damaged = run("checkpoint verify " + run_directory);
+  const ProgramOutcome damaged = run("checkpoint verify " + run_directory);
   CHECK(damaged.exit_code == 1);
   CHECK(damaged.output.find("DAMAGED") != std::string::npos);
 }
@@ -154,26 +99,11 @@ TEST_CASE("A signal ends training after the step with a checkpoint") {
   const TemporaryDirectory directory;
   const std::string config = tiny_config(directory);
   const int signal = GENERATE(SIGINT, SIGTERM);
-  const pid_t child = fork();
-  if (child == 0) {
-    freopen((directory.file("stderr")).c_str(), "w", stderr);
-    execl(ARTEL_EXECUTABLE, ARTEL_EXECUTABLE, "train", "-c", config.c_str(), "--set", "train.steps=1000000",
-          static_cast<char*>(nullptr));
-    _exit(127);
-  }
-  // Wait for the first step: its row is in the metrics.
+  Program program({"train", "-c", config, "--set", "train.steps=1000000"}, directory.file("stderr"));
   const std::string metrics = directory.file("tiny/metrics.jsonl");
-  for (int i = 0; i < 3000; ++i) {
-    std::ifstream file(metrics);
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    if (text.find("\"step\":1,") != std::string::npos) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  kill(child, signal);
-  int status = 0;
-  waitpid(child, &status, 0);
-  REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
-  CHECK(read_file(directory.file("stderr")).find("to go on: ") != std::string::npos);
+  REQUIRE(wait_until([&] { return contents(metrics).find("\"step\":1,") != std::string::npos; }));
+  program.signal(signal);
+  CHECK(program.wait() == 0);
+  CHECK(program.errors().find("to go on: ") != std::string::npos);
   CHECK(run("checkpoint verify " + directory.file("tiny")).exit_code == 0);
 }
