@@ -1,11 +1,13 @@
 #include "config/node.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <string_view>
 
 #include "util/error.h"
@@ -143,14 +145,45 @@ bool tab_in_indentation(std::string_view line) {
   return first != std::string_view::npos && line[first] == '\t';
 }
 
-std::vector<YAML::Node> load_documents(const std::string& text, const Converter& converter) {
+/// Notes where documents begin. YAML::LoadAll would give the documents themselves, but where the scanner cannot go on,
+/// as before a file's first comma, it finds empty ones without end.
+class DocumentStarts : public YAML::EventHandler {
+ public:
+  std::vector<YAML::Mark> marks;
+
+  void OnDocumentStart(const YAML::Mark& mark) override { marks.push_back(mark); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+void require_one_document(const std::string& text, const Converter& converter) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  DocumentStarts starts;
+  while (starts.marks.size() < 2 && parser.HandleNextDocument(starts)) {
+  }
+  if (starts.marks.size() < 2) return;
+  const YAML::Mark& second = starts.marks[1];
+  converter.fail_at(second.line, concat("required one YAML document, found a second one from column ",
+                                        second.column + 1, " on; remove it, or the '---' or '...' before it"));
+}
+
+/// The one document of `text`; null when it is empty.
+YAML::Node load_document(const std::string& text, const Converter& converter) {
   if (const auto bad = first_bad_byte(text)) {
     const auto line =
         static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(*bad), '\n'));
     converter.fail_at(line, "required UTF-8 text, found a byte that is none; is this a YAML file?");
   }
   try {
-    return YAML::LoadAll(text);
+    require_one_document(text, converter);
+    return YAML::Load(text);
   } catch (const YAML::Exception& error) {
     const int line = converter.last_line_with_text(error.mark.line);
     if (tab_in_indentation(converter.line_text(line))) {
@@ -166,17 +199,8 @@ ConfigNode parse_document(const std::string& whole, const std::string& name, boo
   constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";  // some editors begin UTF-8 files with it
   const std::string text = whole.substr(whole.rfind(byte_order_mark, 0) == 0 ? byte_order_mark.size() : 0);
   Converter converter(text, name, has_lines);
-  const std::vector<YAML::Node> documents = load_documents(text, converter);
-  if (documents.size() > 1) {
-    const int line = documents[1].Mark().line;
-    converter.fail_at(line, "required one YAML document, found a second one; remove the '---' or '...' between them");
-  }
-  if (documents.empty()) {
-    ConfigNode nothing;
-    nothing.where = name;
-    return nothing;
-  }
-  return converter.convert(documents[0], documents[0].IsNull() ? -1 : documents[0].Mark().line, 0);
+  const YAML::Node document = load_document(text, converter);
+  return converter.convert(document, document.IsNull() ? -1 : document.Mark().line, 0);
 }
 
 }  // namespace

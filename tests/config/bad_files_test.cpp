@@ -29,6 +29,8 @@ const std::vector<BadInput> kBadFiles = {
     {kByteOrderMark, 0, {"found an empty file"}},
     {"{}\n", 0, {"required data.train, found none; write for instance"}},
     {"[]\n", 1, {"required a mapping of keys such as 'model:', found a list"}},
+    {",\n", 1, {"required one YAML document, found a second one from column 1 on; remove it"}},
+    {"run: {}\n...\nmodel: {}\n", 3, {"required one YAML document, found a second one from column 1 on"}},
     {"42\n", 1, {"required a mapping of keys such as 'model:', found '42'"}},
     {"model\n", 1, {"required a mapping of keys such as 'model:', found 'model'"}},
     {std::string("\x7f"
