@@ -1,33 +1,29 @@
 #include "checkpoint/background_writer.h"
 
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <utility>
 
 namespace artel {
 
 struct BackgroundWriter::Impl {
-  FileLayer& files;
-  std::string directory;
-  std::int64_t keep;
-
   std::mutex mutex;
   std::condition_variable changed;
-  std::optional<Snapshot> pending;
-  bool writing = false;
+  std::function<void()> pending;
+  bool working = false;
   bool ending = false;
   std::string error;
   std::thread thread;
 
-  Impl(FileLayer& layer, std::string path, std::int64_t kept) : files(layer), directory(std::move(path)), keep(kept) {}
+  bool busy() const { return pending || working; }
 
-  // The snapshot is gone on return, before anyone who waits goes on and takes the next one. Returns the error, if any.
-  std::string write(Snapshot&& snapshot) {
-    const Snapshot owned = std::move(snapshot);
+  // The work and what it holds are gone on return. Returns the error, if any.
+  static std::string run(std::function<void()>&& work) {
+    const std::function<void()> owned = std::move(work);
     try {
-      save_checkpoint(files, directory, owned, keep);
+      owned();
     } catch (const std::exception& exception) {
       return exception.what();
     }
@@ -37,23 +33,21 @@ struct BackgroundWriter::Impl {
   void work() {
     std::unique_lock lock(mutex);
     for (;;) {
-      changed.wait(lock, [this] { return pending.has_value() || ending; });
+      changed.wait(lock, [this] { return pending || ending; });
       if (!pending) return;
-      Snapshot snapshot = std::move(*pending);
-      pending.reset();
-      writing = true;
+      std::function<void()> next = std::exchange(pending, nullptr);
+      working = true;
       lock.unlock();
-      const std::string failure = write(std::move(snapshot));
+      const std::string failure = run(std::move(next));
       lock.lock();
-      writing = false;
+      working = false;
       if (!failure.empty()) error += (error.empty() ? "" : "; ") + failure;
       changed.notify_all();
     }
   }
 };
 
-BackgroundWriter::BackgroundWriter(FileLayer& files, std::string directory, std::int64_t keep)
-    : impl_(std::make_unique<Impl>(files, std::move(directory), keep)) {
+BackgroundWriter::BackgroundWriter() : impl_(std::make_unique<Impl>()) {
   impl_->thread = std::thread([impl = impl_.get()] { impl->work(); });
 }
 
@@ -66,22 +60,22 @@ BackgroundWriter::~BackgroundWriter() {
   impl_->thread.join();
 }
 
-void BackgroundWriter::start(Snapshot snapshot) {
+void BackgroundWriter::start(std::function<void()> work) {
   std::unique_lock lock(impl_->mutex);
-  impl_->changed.wait(lock, [this] { return !impl_->pending && !impl_->writing; });
-  impl_->pending = std::move(snapshot);
+  impl_->changed.wait(lock, [this] { return !impl_->busy(); });
+  impl_->pending = std::move(work);
   impl_->changed.notify_all();
+}
+
+bool BackgroundWriter::busy() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->busy();
 }
 
 std::string BackgroundWriter::wait() {
   std::unique_lock lock(impl_->mutex);
-  impl_->changed.wait(lock, [this] { return !impl_->pending && !impl_->writing; });
+  impl_->changed.wait(lock, [this] { return !impl_->busy(); });
   return std::exchange(impl_->error, {});
-}
-
-std::string BackgroundWriter::poll_error() {
-  const std::lock_guard lock(impl_->mutex);
-  return impl_->pending || impl_->writing ? std::string{} : std::exchange(impl_->error, {});
 }
 
 }  // namespace artel

@@ -1,29 +1,27 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
-#include "checkpoint/store.h"
-
 namespace artel {
 
-/// Writes snapshots on a thread of its own, one at a time. The methods are for one thread.
+/// Does one piece of work at a time on a thread of its own: the writing of checkpoints. The methods are for one thread.
 class BackgroundWriter {
  public:
-  /// `files` must outlive this object and bear calls from the other thread.
-  BackgroundWriter(FileLayer& files, std::string directory, std::int64_t keep);
-  /// Waits for the write under way; an error that nobody asked for is lost.
+  BackgroundWriter();
+  /// Waits for the work under way; an error that nobody asked for is lost.
   ~BackgroundWriter();
   BackgroundWriter(const BackgroundWriter&) = delete;
   BackgroundWriter& operator=(const BackgroundWriter&) = delete;
 
-  /// Waits for the write before, then starts this one.
-  void start(Snapshot snapshot);
-  /// Waits for the write under way. Returns the errors of the writes so far, empty if there were none; each is returned
-  /// once.
+  /// Waits for the work before, then starts this. What the work holds is gone before anyone who waits goes on.
+  void start(std::function<void()> work);
+  /// Whether work is under way.
+  bool busy() const;
+  /// Waits for the work under way. Returns what the exceptions of the work so far said, empty if there were none; each
+  /// is returned once.
   std::string wait();
-  /// The same without waiting: empty while a write is under way.
-  std::string poll_error();
 
  private:
   struct Impl;

@@ -31,7 +31,7 @@ void check_seal(std::string_view text, const std::string& path) {
   }
 }
 
-std::string tensor_text(const ManifestTensor& tensor) {
+Json tensor_json(const ManifestTensor& tensor) {
   Json slices = Json::array();
   for (const ManifestSlice& slice : tensor.slices) {
     slices.push_back({{"file", slice.file},
@@ -40,8 +40,8 @@ std::string tensor_text(const ManifestTensor& tensor) {
                       {"end", shape_json(slice.rectangle.end)},
                       {"crc32c", crc32c_hex(slice.crc32c)}});
   }
-  return dump_json(
-      {{"dtype", safetensors_dtype(tensor.dtype)}, {"shape", shape_json(tensor.shape)}, {"slices", std::move(slices)}});
+  return {
+      {"dtype", safetensors_dtype(tensor.dtype)}, {"shape", shape_json(tensor.shape)}, {"slices", std::move(slices)}};
 }
 
 std::uint32_t parse_crc(const std::string& hex, const std::string& where) {
@@ -59,7 +59,6 @@ ManifestTensor parse_tensor(const Json& json, const std::string& where) {
   if (!slices.is_array()) {
     fail("checkpoint", concat("required a list of slices, found ", excerpt_json(slices), " in ", where));
   }
-  std::vector<Rectangle> rectangles;
   for (const Json& item : slices) {
     ManifestSlice slice;
     slice.file = json_value<std::string>(item, "file", where);
@@ -71,14 +70,42 @@ ManifestTensor parse_tensor(const Json& json, const std::string& where) {
       fail("checkpoint",
            concat("required the name of a file beside the manifest, found ", excerpt_json(slice.file), " in ", where));
     }
-    rectangles.push_back(slice.rectangle);
     tensor.slices.push_back(std::move(slice));
   }
-  check_tiling(tensor.shape, rectangles, where);
   return tensor;
 }
 
+void check_slices(const ManifestTensor& tensor, const std::string& where) {
+  std::vector<Rectangle> rectangles;
+  for (const ManifestSlice& slice : tensor.slices) rectangles.push_back(slice.rectangle);
+  check_tiling(tensor.shape, rectangles, where);
+}
+
 }  // namespace
+
+std::string share_text(const std::map<std::string, ManifestTensor>& tensors) {
+  Json json = Json::object();
+  for (const auto& [name, tensor] : tensors) json[name] = tensor_json(tensor);
+  return dump_json(json);
+}
+
+void add_share(const std::string& text, const std::string& where, std::map<std::string, ManifestTensor>& tensors) {
+  const Json share = parse_json(text, where);
+  for (const auto& [name, json] : share.items()) {
+    ManifestTensor part = parse_tensor(json, concat(where, ": tensor ", name));
+    ManifestTensor& tensor = tensors.try_emplace(name, ManifestTensor{part.dtype, part.shape, {}}).first->second;
+    if (tensor.dtype != part.dtype || !(tensor.shape == part.shape)) {
+      fail("checkpoint", concat("required tensor ", name, " of one shape and type on every rank, found ",
+                                tensor.shape.to_string(), " ", dtype_name(tensor.dtype), " and ",
+                                part.shape.to_string(), " ", dtype_name(part.dtype), " in ", where));
+    }
+    for (ManifestSlice& slice : part.slices) tensor.slices.push_back(std::move(slice));
+  }
+}
+
+void check_tilings(const std::map<std::string, ManifestTensor>& tensors) {
+  for (const auto& [name, tensor] : tensors) check_slices(tensor, "tensor " + name);
+}
 
 std::string manifest_text(const Manifest& manifest) {
   std::string text = concat("{\n \"format\": \"", format_name, "\",\n \"version\": ", format_version);
@@ -88,7 +115,7 @@ std::string manifest_text(const Manifest& manifest) {
   text += ",\n \"tensors\": {";
   const char* separator = "\n  ";
   for (const auto& [name, tensor] : manifest.tensors) {
-    text += concat(separator, dump_json(name), ": ", tensor_text(tensor));
+    text += concat(separator, dump_json(name), ": ", dump_json(tensor_json(tensor)));
     separator = ",\n  ";
   }
   text += "\n }";
@@ -122,7 +149,8 @@ Manifest parse_manifest(const std::string& text, const std::string& path) {
     fail("checkpoint", concat("required an object \"tensors\", found none in ", path));
   }
   for (const auto& [name, json] : tensors->items()) {
-    manifest.tensors[name] = parse_tensor(json, concat(path, ": tensor ", name));
+    const std::string where = concat(path, ": tensor ", name);
+    check_slices(manifest.tensors[name] = parse_tensor(json, where), where);
   }
   return manifest;
 }

@@ -32,6 +32,16 @@ struct Manifest {
   std::map<std::string, ManifestTensor> tensors;
 };
 
+/// The tensors that one rank has written, as text that another rank reads with add_share().
+std::string share_text(const std::map<std::string, ManifestTensor>& tensors);
+
+/// Adds the slices of a share to `tensors`. Errors, naming `where`: text that is none, or a tensor that has another
+/// shape or type there.
+void add_share(const std::string& text, const std::string& where, std::map<std::string, ManifestTensor>& tensors);
+
+/// Errors: slices that do not make up their tensor, each element once.
+void check_tilings(const std::map<std::string, ManifestTensor>& tensors);
+
 /// The whole file: a line for every member and every tensor, the checksum of all before it at its end.
 std::string manifest_text(const Manifest& manifest);
 

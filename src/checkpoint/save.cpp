@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdio>
 
 #include "checkpoint/manifest.h"
 #include "checkpoint/rotation.h"
@@ -20,8 +21,15 @@ struct FilePlan {
   std::vector<const TensorPiece*> pieces;
 };
 
-std::vector<FilePlan> plan_files(const Snapshot& snapshot) {
-  std::vector<FilePlan> plans = {{"model-00000.safetensors", {}}, {"optimizer-00000.safetensors", {}}};
+// "model-00003.safetensors" for rank 3
+std::string file_name(const char* content, int rank) {
+  char name[64];
+  std::snprintf(name, sizeof name, "%s-%05d.safetensors", content, rank);
+  return name;
+}
+
+std::vector<FilePlan> plan_files(const Snapshot& snapshot, int rank) {
+  std::vector<FilePlan> plans = {{file_name("model", rank), {}}, {file_name("optimizer", rank), {}}};
   for (const TensorPiece& piece : snapshot.pieces) {
     if (!piece.bytes.empty()) plans[is_optimizer(piece) ? 1 : 0].pieces.push_back(&piece);
   }
@@ -39,7 +47,7 @@ std::string piece_key(const TensorPiece& piece, const Rectangle& rectangle) {
   return rectangle.extent() == piece.shape ? piece.name : concat(piece.name, "@", piece.begin.to_string());
 }
 
-// The tensors that the pieces make up, without slices. Errors: what could not be read back.
+// The tensors that the pieces are parts of, without slices. Errors: what could not be read back.
 std::map<std::string, ManifestTensor> collect_tensors(const Snapshot& snapshot) {
   std::map<std::string, ManifestTensor> tensors;
   std::map<std::string, std::vector<Rectangle>> rectangles;
@@ -58,9 +66,14 @@ std::map<std::string, ManifestTensor> collect_tensors(const Snapshot& snapshot) 
     if (piece.bytes.size() != bytes) {
       fail("checkpoint", concat("required ", bytes, " bytes, found ", piece.bytes.size(), " in ", where));
     }
+    for (const Rectangle& other : rectangles[piece.name]) {
+      if (rectangle.overlaps(other)) {
+        fail("checkpoint", concat("required slices that do not overlap, found ", other.to_string(), " and ",
+                                  rectangle.to_string(), " in tensor ", piece.name));
+      }
+    }
     rectangles[piece.name].push_back(rectangle);
   }
-  for (const auto& [name, parts] : rectangles) check_tiling(tensors.at(name).shape, parts, "tensor " + name);
   return tensors;
 }
 
@@ -97,10 +110,7 @@ Json manifest_head(const Snapshot& snapshot) {
   return head;
 }
 
-void write_directory(FileLayer& files, const std::string& directory, const Snapshot& snapshot) {
-  Manifest manifest{manifest_head(snapshot), collect_tensors(snapshot)};
-  files.make_directory(directory);
-  for (const FilePlan& plan : plan_files(snapshot)) write_tensor_file(files, directory, plan, manifest.tensors);
+void write_manifest(FileLayer& files, const std::string& directory, const Manifest& manifest) {
   const std::string text = manifest_text(manifest);
   OutputFile file = files.open_write(join_path(directory, "manifest.json"));
   files.write(file, text.data(), text.size());
@@ -111,26 +121,39 @@ void write_directory(FileLayer& files, const std::string& directory, const Snaps
 
 }  // namespace
 
-std::string save_checkpoint(FileLayer& files, const std::string& directory, const Snapshot& snapshot,
-                            std::int64_t keep) {
-  require(snapshot.step >= 0, "checkpoint", concat("required a step of at least 0, found ", snapshot.step));
+void prepare_checkpoint(FileLayer& files, const std::string& directory, std::int64_t step) {
+  require(step >= 0, "checkpoint", concat("required a step of at least 0, found ", step));
   files.make_directory(directory);
   files.fsync_directory(parent_directory(directory));
   remove_leftovers(files, directory);
-  const std::string temporary = temporary_path(directory, snapshot.step);
+  files.make_directory(temporary_path(directory, step));
+}
+
+void discard_checkpoint(FileLayer& files, const std::string& directory, std::int64_t step) {
   try {
-    write_directory(files, temporary, snapshot);
-  } catch (const Error&) {
-    // A full disk must not stay full because of what could not be finished.
-    try {
-      files.remove(temporary);
-    } catch (const Error&) {
-    }
-    throw;
+    files.remove(temporary_path(directory, step));
+  } catch (const Error&) {  // the next prepare_checkpoint removes it
   }
-  const std::string path = commit_checkpoint(files, directory, snapshot.step);
+}
+
+std::string write_share(FileLayer& files, const std::string& directory, const Snapshot& snapshot, int rank) {
+  std::map<std::string, ManifestTensor> tensors = collect_tensors(snapshot);
+  const std::string temporary = temporary_path(directory, snapshot.step);
+  for (const FilePlan& plan : plan_files(snapshot, rank)) write_tensor_file(files, temporary, plan, tensors);
+  return share_text(tensors);
+}
+
+std::string commit_shares(FileLayer& files, const std::string& directory, const Snapshot& head,
+                          const std::vector<std::string>& shares, std::int64_t keep) {
+  Manifest manifest{manifest_head(head), {}};
+  for (std::size_t rank = 0; rank < shares.size(); ++rank) {
+    add_share(shares[rank], concat("the share of rank ", rank), manifest.tensors);
+  }
+  check_tilings(manifest.tensors);
+  write_manifest(files, temporary_path(directory, head.step), manifest);
+  const std::string path = commit_checkpoint(files, directory, head.step);
   try {
-    write_latest(files, directory, snapshot.step);
+    write_latest(files, directory, head.step);
     remove_oldest(files, directory, keep);
   } catch (const Error& error) {
     fail("checkpoint", concat("required ", path,
@@ -139,6 +162,18 @@ std::string save_checkpoint(FileLayer& files, const std::string& directory, cons
                               error.what()));
   }
   return path;
+}
+
+std::string save_checkpoint(FileLayer& files, const std::string& directory, const Snapshot& snapshot,
+                            std::int64_t keep) {
+  try {
+    prepare_checkpoint(files, directory, snapshot.step);
+    return commit_shares(files, directory, snapshot, {write_share(files, directory, snapshot, 0)}, keep);
+  } catch (const Error&) {
+    // A full disk must not stay full because of what could not be finished.
+    discard_checkpoint(files, directory, snapshot.step);
+    throw;
+  }
 }
 
 }  // namespace artel

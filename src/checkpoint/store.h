@@ -50,6 +50,20 @@ struct Snapshot {
 std::string save_checkpoint(FileLayer& files, const std::string& directory, const Snapshot& snapshot,
                             std::int64_t keep);
 
+// The same in the steps that several ranks take, in this order; save_checkpoint is all of them for one rank. When one
+// fails, discard_checkpoint gives the room back.
+
+/// Rank 0, first: removes what earlier deaths left and makes the temporary directory.
+void prepare_checkpoint(FileLayer& files, const std::string& directory, std::int64_t step);
+/// Every rank: writes the pieces of `snapshot` to files of its own. Returns what commit_shares has to know of them.
+std::string write_share(FileLayer& files, const std::string& directory, const Snapshot& snapshot, int rank);
+/// Rank 0, last: writes the manifest over the shares of all ranks (in rank order) and commits. `head`: a snapshot whose
+/// pieces do not count.
+std::string commit_shares(FileLayer& files, const std::string& directory, const Snapshot& head,
+                          const std::vector<std::string>& shares, std::int64_t keep);
+/// Rank 0: removes what is not committed of a step.
+void discard_checkpoint(FileLayer& files, const std::string& directory, std::int64_t step);
+
 /// Paths of the committed checkpoints under `directory`, newest first, those set aside last. Whatever else lies there
 /// is not among them.
 std::vector<std::string> list_checkpoints(FileLayer& files, const std::string& directory);

@@ -2,17 +2,20 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/resume_command.h"
+#include "comm/launch.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "util/error.h"
-#include "util/text.h"
 #include "util/one_line.h"
+#include "util/text.h"
 
 namespace artel {
 namespace {
 
 std::string version_text() {
   return concat("artel ", ARTEL_VERSION, "\n", "device cpu: yes, kernels for ", cpu::isa_name(cpu::detect_isa()),
-                " on this processor\n", "device cuda: not in this build\n", "MPI: not in this build\n");
+                " on this processor\n", "device cuda: not in this build\n",
+                "MPI: ", mpi_version().empty() ? "not in this build" : mpi_version(), "\n");
 }
 
 std::string joined(int argc, const char* const* argv) {
@@ -20,13 +23,17 @@ std::string joined(int argc, const char* const* argv) {
   return join(words, " ");
 }
 
-// The first line only: CLI11 adds a hint at --help on a second one.
 int report(const std::string& text) {
-  std::fprintf(stderr, "artel: %s\n", text.substr(0, text.find('\n')).c_str());
+  report_error(text);
   return 1;
 }
 
 }  // namespace
+
+// The first line only: CLI11 adds a hint at --help on a second one.
+void report_error(const std::string& text) {
+  std::fprintf(stderr, "artel: %s\n", text.substr(0, text.find('\n')).c_str());
+}
 
 void print(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
@@ -40,7 +47,7 @@ int run_cli(int argc, const char* const* argv) {
       "artel");
   app.require_subcommand(1);
   app.set_version_flag("--version", version_text());
-  add_train_command(app, joined(argc, argv));
+  add_train_command(app, resume_command(argc, argv));
   add_eval_command(app);
   add_compare_command(app);
   add_sweep_command(app, joined(argc, argv));
@@ -53,6 +60,8 @@ int run_cli(int argc, const char* const* argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);
+  } catch (const CLI::RuntimeError& outcome) {
+    return outcome.get_exit_code();  // a command whose answer is its exit code
   } catch (const CLI::ParseError& error) {
     return report(concat(error.what(), "; see artel --help"));
   } catch (const Error& error) {

@@ -11,7 +11,7 @@ class App;
 namespace artel {
 
 /// Parses the command line and runs one command. Returns the exit code: 0, or 1 after one line on standard error that
-/// says what was wrong.
+/// says what was wrong; a command may document other codes (`checkpoint diff`).
 int run_cli(int argc, const char* const* argv);
 
 // Each adds its subcommand, with help text, to the program.
@@ -22,12 +22,12 @@ void add_sweep_command(CLI::App& app, std::string command_line);
 void add_describe_command(CLI::App& app);
 void add_checkpoint_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
-
 void add_inspect_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
 
 /// Writes `text` as one line "artel: …" to standard error.
 void report_error(const std::string& text);
+
 /// Prints to standard output, which belongs to results.
 void print(const std::string& text);
 

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "comm/launch.h"
 #include "config/yaml.h"
 #include "train/stop_signal.h"
 #include "train/trainer.h"
@@ -17,21 +18,59 @@ struct TrainArguments {
   TrainOptions options;
 };
 
+Log open_log(const std::string& run_directory, int rank) {
+  if (rank == 0) return Log(join_path(run_directory, "log.txt"));
+  return Log(join_path(run_directory, concat("log-rank", rank, ".txt")), Screen::none);
+}
+
+void train_as_rank(const Config& config, const TrainArguments& arguments, const StopSignal& stop, FileLayer& files,
+                   Log& log, Communicator& world) {
+  const std::string run_directory = join_path(config.run.directory, config.run.name);
+  Runtime runtime(config.train, log, world);
+  Trainer trainer(config, runtime, files, log, arguments.options);
+  log.info(concat("training ", config.run.name, " on ", runtime.device(), ", ", runtime.precision(), ", ",
+                  world.size() > 1 ? concat(world.size(), " ranks of ") : "", runtime.num_threads(),
+                  " threads, to step ", config.train.steps, " in ", run_directory));
+  if (trainer.run([&stop] { return stop.requested(); })) {
+    log.info(concat("finished: ", run_directory));
+  } else {
+    log.info(concat("stopped after step ", trainer.step(), "; to go on: ", arguments.options.resume_command));
+  }
+}
+
+// Under a launcher: one rank of many. An error on any rank ends them all, since the others would wait for it.
+void train_under(const Launch& launch, const Config& config, const TrainArguments& arguments, const StopSignal& stop,
+                 FileLayer& files, const std::string& run_directory) {
+  MpiOptions options;
+  options.timeout_seconds = config.parallel.timeout_seconds;
+  const std::unique_ptr<MpiSession> session = start_mpi(options, launch);
+  const int rank = session->world().rank();
+  try {
+    Log log = open_log(run_directory, rank);
+    try {
+      train_as_rank(config, arguments, stop, files, log, session->world());
+    } catch (const std::exception& error) {
+      log.error(error.what());
+      throw;
+    }
+  } catch (const std::exception& error) {
+    report_error(session->world().size() > 1 ? concat("rank ", rank, ": ", error.what()) : error.what());
+    session->abort(1);
+  }
+}
+
 void train(const TrainArguments& arguments) {
   const Config config = load_config(arguments.config, arguments.overrides, {.data_must_exist = true});
   const StopSignal stop;  // before any other thread
   PosixFileLayer files;
   const std::string run_directory = join_path(config.run.directory, config.run.name);
   files.make_directory(run_directory);
-  Log log(join_path(run_directory, "log.txt"));
-  Runtime runtime(config.train, log);
-  Trainer trainer(config, runtime, files, log, arguments.options);
-  log.info(concat("training ", config.run.name, " on ", runtime.device(), ", ", runtime.precision(), ", ",
-                  runtime.num_threads(), " threads, to step ", config.train.steps, " in ", run_directory));
-  if (trainer.run([&stop] { return stop.requested(); })) {
-    log.info(concat("finished: ", run_directory));
+  if (const std::optional<Launch> launch = detect_launch()) {
+    train_under(*launch, config, arguments, stop, files, run_directory);
   } else {
-    log.info(concat("stopped after step ", trainer.step(), "; to go on: ", arguments.options.resume_command));
+    Log log = open_log(run_directory, 0);
+    const std::unique_ptr<Communicator> world = make_self_communicator();
+    train_as_rank(config, arguments, stop, files, log, *world);
   }
 }
 

@@ -1,10 +1,9 @@
 #include "comm/mesh.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "util/error.h"
+#include "util/host.h"
 #include "util/text.h"
 
 namespace artel {
@@ -31,12 +30,6 @@ std::string nearest(std::int64_t value, std::int64_t limit, const Good& good) {
 std::string nearest_multiples(std::int64_t value, std::int64_t unit) {
   const std::int64_t below = value / unit * unit;
   return (below > 0 ? concat(below, " or ") : std::string()) + std::to_string(below + unit);
-}
-
-std::string host_name() {
-  char name[256] = {};
-  if (gethostname(name, sizeof name - 1) != 0) fail("mesh", "required the name of this host, found none");
-  return name;
 }
 
 void check_positive(const char* name, std::int64_t value) {

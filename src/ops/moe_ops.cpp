@@ -213,7 +213,7 @@ Variable gather_unique(Context& context, const Variable& x, const Tensor& index)
     record("gather_unique", {x}, {&rows}, [index, slot = x.slot](Context& ctx, const OutputGradients& drows) {
       const GradientTarget dx = gradient_target(ctx, *slot);
       if (dx.accumulate == Accumulate::no) ctx.backend.fill(dx.tensor, 0.0F);
-      ctx.backend.scatter_add_rows(drows[0], index, dx.tensor);
+      ctx.backend.scatter_add_rows(drows[0].view({index.numel(), dx.tensor.size(1)}), index, dx.tensor);
     });
   }
   return rows;

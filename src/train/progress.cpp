@@ -16,10 +16,11 @@ constexpr int bar_width = 24;
 
 }  // namespace
 
-Progress::Progress(std::int64_t first_step, std::int64_t num_steps)
-    : num_steps_(num_steps), first_step_(first_step), terminal_(isatty(STDERR_FILENO) == 1) {}
+Progress::Progress(std::int64_t first_step, std::int64_t num_steps, bool shown)
+    : num_steps_(num_steps), first_step_(first_step), shown_(shown), terminal_(isatty(STDERR_FILENO) == 1) {}
 
 void Progress::update(std::int64_t step, double loss, double tokens_per_second) {
+  if (!shown_) return;
   const auto now = Clock::now();
   const double since = std::chrono::duration<double>(now - last_shown_).count();
   const bool last = step >= num_steps_;

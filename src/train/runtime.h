@@ -17,6 +17,9 @@ class Runtime {
  public:
   /// Resolves device, precision and threads. Errors: a device that this build or machine does not have.
   Runtime(const TrainConfig& config, Log& log);
+  /// As one rank of `world`, which must outlive it. threads: auto shares the processors out among the ranks that may
+  /// run on the same ones.
+  Runtime(const TrainConfig& config, Log& log, Communicator& world);
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
@@ -33,7 +36,10 @@ class Runtime {
   std::unique_ptr<HostAllocator> allocator_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Backend> backend_;
-  std::unique_ptr<Communicator> world_;
+  Runtime(const TrainConfig& config, Log& log, std::unique_ptr<Communicator> self);
+
+  std::unique_ptr<Communicator> self_;  ///< the world of a process alone
+  Communicator* world_;
   std::unique_ptr<Context> context_;
   DType dtype_ = DType::f32;
 };

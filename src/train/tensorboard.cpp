@@ -1,13 +1,12 @@
 #include "train/tensorboard.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <utility>
 
 #include "train/event_file.h"
+#include "util/host.h"
 #include "util/text.h"
 
 namespace artel {
@@ -22,11 +21,6 @@ std::int64_t time_in_name(std::string_view name) {
     std::from_chars(name.data() + name_start.size(), name.data() + name.size(), time);
   }
   return time;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
 }
 
 std::string layer_tag(const std::string& name, std::int64_t layer) {

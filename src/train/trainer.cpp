@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <span>
 
 #include "optim/schedule.h"
 #include "train/evaluation.h"
@@ -42,7 +43,7 @@ Trainer::Trainer(const Config& config, Runtime& runtime, FileLayer& files, Log& 
       log_(log),
       options_(options),
       run_directory_(join_path(config.run.directory, config.run.name)),
-      mesh_(runtime.world(), mesh_layout(config, runtime.world().size())),
+      mesh_(runtime.world(), mesh_layout(config, runtime.world().size()), {config.parallel.expert_across_hosts}),
       model_(config.model, mesh_),
       spike_detector_(config.train) {
   config_.train.precision = runtime.precision();
@@ -62,7 +63,7 @@ void Trainer::allocate_model() {
   store.lay_out();
   std::vector<GradientBucket> buckets =
       make_buckets(store, {mesh_.world().size(), mesh_.expert_replicas().size()}, bucket_elements);
-  own_pieces_ = own_pieces(buckets, mesh_.world().rank(), mesh_.expert_replicas().rank());
+  own_pieces_ = artel::own_pieces(buckets, mesh_.world().rank(), mesh_.expert_replicas().rank());
   const bool sharded = config_.parallel.zero_stage == 1;
   model_.allocate(runtime_.context(), runtime_.dtype(),
                   sharded ? own_pieces_ : ArenaRanges::whole(store.num_elements()));
@@ -97,8 +98,9 @@ StepOutcome Trainer::train_one_step() {
   const std::int64_t batch_size = config_.train.global_batch_size;
   {
     const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "data");
-    loader_->load(step_ * batch_size, batch_size, batch_);
-    if (step_ + 1 < config_.train.steps) loader_->prefetch((step_ + 1) * batch_size, batch_size);
+    const IndexRange mine = mesh_.local_sequences();
+    loader_->load(step_ * batch_size + mine.begin, mine.size(), batch_);
+    if (step_ + 1 < config_.train.steps) loader_->prefetch((step_ + 1) * batch_size + mine.begin, mine.size());
   }
   const StepOptions options = step_options(step_ + 1);
   step_spikes_.clear();
@@ -160,32 +162,33 @@ void Trainer::validate() {
 
 bool Trainer::run(const std::function<bool()>& should_stop) {
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
-  Progress progress(step_, config_.train.steps);
+  Progress progress(step_, config_.train.steps, leads());
   if (step_ == 0 && config_.validation.every > 0) validate();
-  while (step_ < config_.train.steps && !(should_stop && should_stop())) {
+  while (step_ < config_.train.steps && !agree_to_stop(should_stop)) {
+    mesh_.world().set_step(step_ + 1);
     profiler_->before_step(step_ + 1);
     const auto start = Clock::now();
     const StepOutcome outcome = train_one_step();
     const double step_seconds = seconds_since(start);
     seconds_ += step_seconds;
     write_step_row(outcome, step_seconds);
-    progress.update(step_, outcome.loss, static_cast<double>(batch_.targets.size()) / step_seconds);
+    progress.update(step_, outcome.loss, static_cast<double>(step_options(step_).tokens_per_step) / step_seconds);
     report_faults(outcome);
     const bool last = step_ == config_.train.steps;
     if (due(config_.validation.every) || (last && config_.validation.every > 0)) {
       progress.finish_line();
       validate();
     }
-    report_write_error(writer_->poll_error());
+    report_write_error(writer_->poll());
     if (due(config_.checkpoint.every) || last) save();
   }
   progress.finish_line();
   profiler_->finish();
   const bool finished = step_ >= config_.train.steps;
   if (!finished) save();
-  const std::string error = writer_->wait();
+  const std::string error = writer_->finish();
   report_write_error(error);
-  if (const std::int64_t rows = metrics_->flush(); rows > 0) {
+  if (const std::int64_t rows = metrics_ ? metrics_->flush() : 0; rows > 0) {
     log_.warn(concat(rows, " rows of metrics.jsonl could not be written and are lost"));
   }
   if (!error.empty()) fail("checkpoint", "required a final checkpoint, found that it could not be written: " + error);
@@ -196,7 +199,15 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
   return finished;
 }
 
+// A signal may reach some ranks only, or some of them a step later.
+bool Trainer::agree_to_stop(const std::function<bool()>& should_stop) {
+  std::int64_t stop = should_stop && should_stop() ? 1 : 0;
+  mesh_.world().all_reduce_values(std::span(&stop, 1), Purpose::control, Reduction::max);
+  return stop == 1;
+}
+
 void Trainer::write_row(const Json& row) {
+  if (!leads()) return;
   const std::string error = metrics_->write(row);
   if (!error.empty()) log_.warn("rows of metrics.jsonl wait in memory until they can be written: " + error);
   const std::string event_error = tensorboard_ ? tensorboard_->write(row) : std::string();

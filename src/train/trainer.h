@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/background_writer.h"
+#include "checkpoint/checkpoint_writer.h"
 #include "checkpoint/store.h"
 #include "data/loader.h"
 #include "model/transformer.h"
@@ -40,12 +40,19 @@ class Trainer {
   bool run(const std::function<bool()>& should_stop = {});
 
   Transformer& model() { return model_; }
+  /// The elements that this rank sums the gradients of and writes to checkpoints.
+  const ArenaRanges& own_pieces() const { return own_pieces_; }
   std::int64_t step() const { return step_; }
 
  private:
   void allocate_model();
   void open_validation_sets();
   void open_run_directory();
+  void open_metrics();
+  std::string find_checkpoint();
+  bool agree_to_stop(const std::function<bool()>& should_stop);
+  /// Whether this rank writes what one rank writes for all.
+  bool leads() const { return mesh_.world().rank() == 0; }
   void resume();
   void load(const Checkpoint& checkpoint);
   void write_summary();
@@ -78,10 +85,10 @@ class Trainer {
   std::unique_ptr<ValidationSample> validation_sample_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<GradientSync> sync_;
-  std::unique_ptr<MetricsFile> metrics_;
+  std::unique_ptr<MetricsFile> metrics_;  ///< of the rank that leads
   std::unique_ptr<TensorBoardFile> tensorboard_;
   std::unique_ptr<StepProfiler> profiler_;
-  std::unique_ptr<BackgroundWriter> writer_;
+  std::unique_ptr<CheckpointWriter> writer_;
   Batch batch_;
   std::int64_t step_ = 0;
   std::int64_t tokens_ = 0;

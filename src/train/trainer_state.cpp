@@ -32,7 +32,7 @@ Snapshot Trainer::snapshot() {
   snapshot.data = {{"next_sample", step_ * config_.train.global_batch_size}};
   snapshot.world = {{"size", runtime_.world().size()}, {"expert", config_.parallel.expert}};
   snapshot.trainer = {{"seconds", seconds_},
-                      {"attempt", metrics_->attempt()},
+                      {"attempt", metrics_ ? metrics_->attempt() : 0},
                       {"artel", ARTEL_VERSION},
                       {"bad_steps", num_bad_steps_},
                       {"spikes", spike_detector_.state()}};
@@ -45,7 +45,7 @@ Snapshot Trainer::snapshot() {
   append(optimizer_->exp_avg_sq(), store.owned(), moment_prefixes[1]);
   if (store.has_masters()) append(store.masters(), store.owned(), master_prefix);
   for (const RouterState& state : model_.router_state()) {
-    append_piece(context, router_state_prefix + state.name, state.tensor, snapshot.pieces);
+    if (leads()) append_piece(context, router_state_prefix + state.name, state.tensor, snapshot.pieces);
   }
   return snapshot;
 }
@@ -53,11 +53,11 @@ Snapshot Trainer::snapshot() {
 void Trainer::save() {
   if (saved_step_ == step_) return;
   saved_step_ = step_;
-  report_write_error(writer_->wait());
+  report_write_error(writer_->finish());
   const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "checkpoint_snapshot");
   Snapshot taken = snapshot();
   save_refused_ = refuse_non_finite(taken);
-  if (save_refused_.empty()) writer_->start(std::move(taken));
+  if (save_refused_.empty()) report_write_error(writer_->start(std::move(taken)));
 }
 
 // A checkpoint that holds NaN or an infinity is worth less than the one before it, which it would push out. Returns why
@@ -118,47 +118,70 @@ void Trainer::load(const Checkpoint& checkpoint) {
   log_.info(concat("resumed from ", checkpoint.path(), " at step ", step_));
 }
 
-void Trainer::resume() {
-  const std::string directory = checkpoints_directory(run_directory_);
+// The checkpoint to go on from, verified; empty: start anew.
+std::string Trainer::find_checkpoint() {
   const auto warn = [this](const std::string& text) { log_.warn(text); };
+  const std::string directory = checkpoints_directory(run_directory_);
   if (options_.resume == "never") {
     if (files_.exists(join_path(run_directory_, "metrics.jsonl"))) {
       fail("run", concat("required a new run directory with --resume never, found ", run_directory_,
                          " in use; choose another run.name, or --resume auto to go on"));
     }
-  } else if (options_.resume == "auto") {
+    return {};
+  }
+  if (options_.resume == "auto") {
     const auto newest = open_newest(files_, directory, warn);
-    if (newest) return load(*newest);
+    if (newest) return newest->path();
     const std::vector<std::string> damaged = list_checkpoints(files_, directory);
     if (!damaged.empty()) {
       fail("run", concat("required a checkpoint that verifies in ", directory, ", found ", damaged.size(),
                          " and all damaged; move them away to start anew"));
     }
-  } else {
-    const std::string inside = checkpoints_directory(options_.resume);
-    if (files_.exists(inside)) {
-      const auto newest = open_newest(files_, inside, warn);
-      if (!newest) fail("run", concat("required a checkpoint that verifies in ", inside, ", found none"));
-      return load(*newest);
-    }
-    return load(Checkpoint(files_, options_.resume));
+    return {};
   }
-  model_.initialise(runtime_.context(), config_.run.seed);
+  const std::string inside = checkpoints_directory(options_.resume);
+  if (!files_.exists(inside)) return options_.resume;
+  const auto newest = open_newest(files_, inside, warn);
+  if (!newest) fail("run", concat("required a checkpoint that verifies in ", inside, ", found none"));
+  return newest->path();
+}
+
+void Trainer::resume() {
+  // One rank chooses and verifies, so that all load the same one.
+  const std::string path =
+      mesh_.world().all_gather_text(leads() ? find_checkpoint() : std::string(), Purpose::checkpoint).front();
+  if (path.empty()) {
+    model_.initialise(runtime_.context(), config_.run.seed);
+  } else {
+    load(Checkpoint(files_, path));
+  }
 }
 
 void Trainer::open_run_directory() {
-  files_.make_directory(checkpoints_directory(run_directory_));
-  write_file_atomic(files_, join_path(run_directory_, "config.yaml"), dump_config(config_));
+  if (leads()) {
+    files_.make_directory(checkpoints_directory(run_directory_));
+    write_file_atomic(files_, join_path(run_directory_, "config.yaml"), dump_config(config_));
+    open_metrics();
+    write_summary();
+  }
+  mesh_.world().barrier();
+  if (!files_.exists(join_path(run_directory_, "summary.json"))) {
+    fail("run.directory", concat("required a directory that all ranks see, found no ", run_directory_,
+                                 "/summary.json on rank ", mesh_.world().rank(), "; use a shared file system"));
+  }
+  profiler_ = std::make_unique<StepProfiler>(runtime_.context(), files_, log_, run_directory_, config_.run.name,
+                                             leads() ? options_.profile_steps : 0);
+  writer_ = std::make_unique<CheckpointWriter>(files_, checkpoints_directory(run_directory_), config_.checkpoint.keep,
+                                               mesh_.world());
+}
+
+void Trainer::open_metrics() {
   metrics_ = std::make_unique<MetricsFile>(files_, join_path(run_directory_, "metrics.jsonl"));
   if (config_.run.tensorboard) {
     // After a resume the next row is that of the next step; a new run begins with the validation of step 0.
     const std::int64_t first_step = step_ == 0 ? 0 : step_ + 1;
     tensorboard_ = std::make_unique<TensorBoardFile>(files_, join_path(run_directory_, "tensorboard"), first_step);
   }
-  profiler_ = std::make_unique<StepProfiler>(runtime_.context(), files_, log_, run_directory_, config_.run.name,
-                                             options_.profile_steps);
-  writer_ = std::make_unique<BackgroundWriter>(files_, checkpoints_directory(run_directory_), config_.checkpoint.keep);
-  write_summary();
   if (metrics_->attempt() > 1 || !resumed_row_.is_null()) {
     Json row;
     row["step"] = step_;

@@ -4,6 +4,8 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <atomic>
+
 #include "util/error.h"
 #include "util/text.h"
 
@@ -19,11 +21,13 @@ struct Log::Sinks {
   }
 };
 
-Log::Log(const std::string& path, bool quiet) : sinks_(std::make_unique<Sinks>()) {
+Log::Log(const std::string& path, Screen screen) : sinks_(std::make_unique<Sinks>()) {
   const auto screen_sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
   screen_sink->set_pattern("%v");
   sinks_->screen.sinks().push_back(screen_sink);
-  sinks_->screen.set_level(quiet ? spdlog::level::warn : spdlog::level::info);
+  sinks_->screen.set_level(screen == Screen::all        ? spdlog::level::info
+                           : screen == Screen::warnings ? spdlog::level::warn
+                                                        : spdlog::level::off);
   sinks_->screen.flush_on(spdlog::level::info);
   if (path.empty()) return;
   try {
@@ -31,6 +35,11 @@ Log::Log(const std::string& path, bool quiet) : sinks_(std::make_unique<Sinks>()
     file_sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
     sinks_->file = std::make_unique<spdlog::logger>("file", file_sink);
     sinks_->file->flush_on(spdlog::level::info);
+    // A full disk must not fill the screen as well: one line, and messages go on to standard error.
+    const auto told = std::make_shared<std::atomic<bool>>(false);
+    sinks_->file->set_error_handler([screen = &sinks_->screen, path, told](const std::string& reason) {
+      if (!told->exchange(true)) screen->warn(concat("warning: the log file ", path, " cannot be written: ", reason));
+    });
   } catch (const spdlog::spdlog_ex& error) {
     fail("log", concat("required a log file that can be written, found ", path, ": ", error.what()));
   }

@@ -6,14 +6,17 @@
 
 namespace artel {
 
+/// What of a log is shown on standard error.
+enum class Screen { all, warnings, none };
+
 /// Messages for people: to standard error (never to standard output, which belongs to results) and, with a time stamp,
 /// to a file that is appended to. Owned by the runtime and passed down; there is no global logger. Safe from any
 /// thread.
 class Log {
  public:
-  /// `path`: the log file, created if absent; empty: standard error only. `quiet`: information is kept off standard
-  /// error, warnings and errors are not; the file receives everything. Throws Error when the file cannot be opened.
-  explicit Log(const std::string& path = "", bool quiet = false);
+  /// `path`: the log file, created if absent, which receives everything; empty: standard error only. Throws Error when
+  /// the file cannot be opened.
+  explicit Log(const std::string& path = "", Screen screen = Screen::all);
   ~Log();
   Log(Log&&) noexcept;
   Log& operator=(Log&&) noexcept;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <regex>
 #include <sstream>
 #include <thread>
@@ -83,8 +84,8 @@ TEST_CASE("A quiet log keeps information off standard error only, and a log file
   const TemporaryDirectory directory;
   const std::string path = directory.file("log.txt");
   const Streams streams = captured(directory, [&] {
-    Log(path, true).info("first");
-    Log log(path, true);
+    Log(path, Screen::warnings).info("first");
+    Log log(path, Screen::warnings);
     log.info("second");
     log.warn("third");
   });
@@ -111,6 +112,20 @@ TEST_CASE("Log takes lines from several threads whole") {
   const auto lines = lines_of(read_file(path));
   REQUIRE(lines.size() == 200);
   for (const auto& line : lines) REQUIRE(line.substr(line.size() - 14) == "one whole line");
+}
+
+TEST_CASE("A log file on a full disk costs one line on standard error, and messages go on there") {
+  if (::access("/dev/full", W_OK) != 0) return;
+  const TemporaryDirectory directory;
+  const Streams streams = captured(directory, [] {
+    Log log("/dev/full");
+    for (int i = 0; i < 3; ++i) log.info("still here");
+  });
+  CHECK(streams.output.empty());
+  const auto lines = lines_of(streams.error);
+  REQUIRE(lines.size() == 4);
+  CHECK(std::count(lines.begin(), lines.end(), "still here") == 3);
+  CHECK(contains(streams.error, "warning: the log file /dev/full cannot be written: "));
 }
 
 TEST_CASE("A log file that cannot be opened is an error naming it") {

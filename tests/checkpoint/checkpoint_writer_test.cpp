@@ -1,4 +1,4 @@
-#include "checkpoint/background_writer.h"
+#include "checkpoint/checkpoint_writer.h"
 
 #include <atomic>
 #include <chrono>
@@ -63,24 +63,26 @@ bool is_saved(const std::string& root, const Snapshot& snapshot) {
 TEST_CASE("a writer that is given nothing ends at once") {
   const TemporaryDirectory directory;
   GatedFileLayer files;
-  BackgroundWriter writer(files, directory.path(), 0);
-  CHECK(writer.wait().empty());
-  CHECK(writer.poll_error().empty());
+  const auto world = make_self_communicator();
+  CheckpointWriter writer(files, directory.path(), 0, *world);
+  CHECK(writer.finish().empty());
+  CHECK(writer.poll().empty());
 }
 
 TEST_CASE("a snapshot is written beside the caller") {
   const TemporaryDirectory directory;
   GatedFileLayer files;
-  BackgroundWriter writer(files, directory.path(), 2);
+  const auto world = make_self_communicator();
+  CheckpointWriter writer(files, directory.path(), 2, *world);
   files.close_gate();
   writer.start(make_snapshot(1));  // returns although the write cannot end
-  CHECK(writer.poll_error().empty());
+  CHECK(writer.poll().empty());
   CHECK_FALSE(is_saved(directory.path(), make_snapshot(1)));
   files.open_gate();
-  CHECK(writer.wait().empty());
+  CHECK(writer.finish().empty());
   CHECK(is_saved(directory.path(), make_snapshot(1)));
   for (std::int64_t step = 2; step <= 6; ++step) writer.start(make_snapshot(step));
-  CHECK(writer.wait().empty());
+  CHECK(writer.finish().empty());
   CHECK(is_saved(directory.path(), make_snapshot(5)));
   CHECK(is_saved(directory.path(), make_snapshot(6)));
   CHECK_FALSE(is_saved(directory.path(), make_snapshot(4)));
@@ -91,7 +93,8 @@ TEST_CASE("the destructor waits for the write under way") {
   GatedFileLayer files;
   std::thread opener;
   {
-    BackgroundWriter writer(files, directory.path(), 0);
+    const auto world = make_self_communicator();
+    CheckpointWriter writer(files, directory.path(), 0, *world);
     files.close_gate();
     writer.start(make_snapshot(1));
     opener = std::thread([&] {
@@ -106,7 +109,8 @@ TEST_CASE("the destructor waits for the write under way") {
 TEST_CASE("a second start waits for the first write") {
   const TemporaryDirectory directory;
   GatedFileLayer files;
-  BackgroundWriter writer(files, directory.path(), 0);
+  const auto world = make_self_communicator();
+  CheckpointWriter writer(files, directory.path(), 0, *world);
   files.close_gate();
   writer.start(make_snapshot(1));
   std::atomic<bool> opened = false;
@@ -118,7 +122,7 @@ TEST_CASE("a second start waits for the first write") {
   writer.start(make_snapshot(2));
   CHECK(opened);
   CHECK(is_saved(directory.path(), make_snapshot(1)));
-  CHECK(writer.wait().empty());
+  CHECK(writer.finish().empty());
   CHECK(is_saved(directory.path(), make_snapshot(2)));
   opener.join();
 }
@@ -126,38 +130,39 @@ TEST_CASE("a second start waits for the first write") {
 TEST_CASE("an error is returned once, and the writer goes on") {
   const TemporaryDirectory directory;
   GatedFileLayer files;
-  BackgroundWriter writer(files, directory.path(), 0);
+  const auto world = make_self_communicator();
+  CheckpointWriter writer(files, directory.path(), 0, *world);
   files.fail_next(1);
   writer.start(make_snapshot(1));
-  CHECK(contains(writer.wait(), "[files] no space left (injected) for "));
-  CHECK(writer.wait().empty());
-  CHECK(writer.poll_error().empty());
+  CHECK(contains(writer.finish(), "[files] no space left (injected) for "));
+  CHECK(writer.finish().empty());
+  CHECK(writer.poll().empty());
 
   files.fail_next(1);
   files.close_gate();
   writer.start(make_snapshot(2));
-  CHECK(writer.poll_error().empty());  // not known yet
+  CHECK(writer.poll().empty());  // not known yet
   files.open_gate();
   std::string error;
-  while (error.empty()) error = writer.poll_error();
+  while (error.empty()) error = writer.poll();
   CHECK(contains(error, ".tmp-step-00000002/manifest.json"));
-  CHECK(writer.poll_error().empty());
-  CHECK(writer.wait().empty());
+  CHECK(writer.poll().empty());
+  CHECK(writer.finish().empty());
 
   writer.start(make_snapshot(3));
-  CHECK(writer.wait().empty());
+  CHECK(writer.finish().empty());
   CHECK(is_saved(directory.path(), make_snapshot(3)));
 }
 
-TEST_CASE("errors of several writes are returned together") {
+TEST_CASE("the next start returns the error of the write before") {
   const TemporaryDirectory directory;
   GatedFileLayer files;
-  BackgroundWriter writer(files, directory.path(), 0);
+  const auto world = make_self_communicator();
+  CheckpointWriter writer(files, directory.path(), 0, *world);
   files.fail_next(2);
-  for (std::int64_t step = 1; step <= 3; ++step) writer.start(make_snapshot(step));
-  const std::string error = writer.wait();
-  CHECK(contains(error, ".tmp-step-00000001/manifest.json; "));
-  CHECK(contains(error, ".tmp-step-00000002/manifest.json"));
-  CHECK_FALSE(contains(error, ".tmp-step-00000003"));
+  CHECK(writer.start(make_snapshot(1)).empty());
+  CHECK(contains(writer.start(make_snapshot(2)), ".tmp-step-00000001/manifest.json"));
+  CHECK(contains(writer.start(make_snapshot(3)), ".tmp-step-00000002/manifest.json"));
+  CHECK(writer.finish().empty());
   CHECK(is_saved(directory.path(), make_snapshot(3)));
 }
