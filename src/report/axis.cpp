@@ -56,11 +56,11 @@ std::vector<double> round_ticks(double low, double high, size_t max_ticks, bool 
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
   for (const double factor : {1.0, 2.0, 5.0, 10.0, 20.0, 50.0}) {
     const double step = whole ? std::max(1.0, factor * power) : factor * power;
-    const auto first = static_cast<long long>(std::ceil(low / step - 1e-9));
-    const auto last = static_cast<long long>(std::floor(high / step + 1e-9));
-    if (last - first + 1 > static_cast<long long>(max_ticks)) continue;
+    const double first = std::ceil(low / step - 1e-9);
+    const double last = std::floor(high / step + 1e-9);
+    if (last - first + 1.0 > static_cast<double>(max_ticks)) continue;
     std::vector<double> ticks;
-    for (long long i = first; i <= last; ++i) ticks.push_back(static_cast<double>(i) * step);
+    for (double i = first; i <= last && ticks.size() < max_ticks; i += 1.0) ticks.push_back(i * step);
     return ticks;
   }
   return {low};

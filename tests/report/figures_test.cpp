@@ -27,6 +27,11 @@ TEST_CASE("ticks are round, within the range and no more than asked for") {
     CHECK(ticks.back() <= high * (1.0 + 1e-9));
   }
   CHECK(round_ticks(1.0, 1.0, 5).size() == 1);
+  for (const double far : {9.3e18, 1e300}) {
+    CHECK(round_ticks(0.0, far, 8, true).size() <= 8);
+    CHECK(round_ticks(-far, far, 8).size() >= 2);
+    CHECK(round_ticks(far, far * (1.0 + 1e-15), 8).size() <= 8);
+  }
   CHECK(tick_labels({1.82, 1.84, 1.86}) == std::vector<std::string>{"1.82", "1.84", "1.86"});
   CHECK(tick_labels({0.0, 50.0, 100.0}) == std::vector<std::string>{"0", "50", "100"});
   CHECK(tick_labels({-0.5, 0.0, 0.5}) == std::vector<std::string>{"-0.5", "0.0", "0.5"});
