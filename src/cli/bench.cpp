@@ -112,7 +112,7 @@ struct Measurement {
 
 constexpr std::int64_t num_warm_up_steps = 2;
 
-// The steps run under a tracer: about a tenth of a microsecond a span, some thousand spans a step.
+// The steps run under a tracer: a fifth of a microsecond a span, some hundred or thousand spans a step.
 Measurement measure(const Config& config, Runtime& runtime, std::int64_t num_steps) {
   Tracer tracer(runtime.context().allocator);
   TracedBackend backend(runtime.context().backend, tracer);
