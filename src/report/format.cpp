@@ -1,5 +1,6 @@
 #include "report/format.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "util/text.h"
@@ -56,6 +57,23 @@ size_t display_width(std::string_view text) {
   size_t width = 0;
   for (const char byte : text) width += starts_code_point(byte) ? 1 : 0;
   return width;
+}
+
+std::vector<std::string> without_common_words(const std::vector<std::string>& names) {
+  if (names.size() < 2) return names;
+  size_t common = names.front().size();
+  for (const std::string& name : names) {
+    const auto differing = std::mismatch(name.begin(), name.end(), names.front().begin(), names.front().end());
+    common = std::min(common, static_cast<size_t>(differing.first - name.begin()));
+  }
+  const size_t separator = common > 0 ? names.front().find_last_of("-_", common - 1) : std::string::npos;
+  if (separator == std::string::npos) return names;
+  std::vector<std::string> shorter;
+  for (const std::string& name : names) {
+    if (name.size() == separator + 1) return names;
+    shorter.push_back(name.substr(separator + 1));
+  }
+  return shorter;
 }
 
 std::string shortened(const std::string& text, size_t width) {

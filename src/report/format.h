@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "report/stats.h"
 
@@ -32,6 +33,9 @@ std::string format_share(double part, double whole);
 
 /// Columns that UTF-8 `text` takes in a terminal, one per code point.
 size_t display_width(std::string_view text);
+
+/// Names without the words, ending in - or _, with which all of them begin.
+std::vector<std::string> without_common_words(const std::vector<std::string>& names);
 
 /// `text` cut to `width` columns, the last of them "…", if it is longer.
 std::string shortened(const std::string& text, size_t width);

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "report/figures.h"
+#include "report/format.h"
 #include "util/text.h"
 
 namespace artel {
@@ -175,6 +176,7 @@ std::vector<Figure> set_load_figures(const Comparison& comparison) {
       spec.x_title = "Expert";
       spec.numbered_columns = true;
       for (const SetExpertCounts& set : run.validation.back().expert_counts) spec.row_names.push_back(set.set);
+      spec.row_names = without_common_words(spec.row_names);
       spec.panels = set_panels(run.validation.back().expert_counts);
       if (spec.panels.empty()) continue;
       Figure figure{concat("experts-by-set-", figures.size() + 1), spec.label, "", "", spec.panels.size() > 3};

@@ -145,11 +145,11 @@ std::vector<std::string> routing_findings(const RoutingInspection& inspection) {
   if (sampled) findings.push_back(agreement_finding(inspection));
   if (sampled && inspection.layers.front().shared.kind != "none") findings.push_back(shared_finding(inspection));
   if (!inspection.other.path.empty()) {
-    findings.push_back(
-        concat(percent(mean_over_layers(inspection, [](const LayerInspection& layer) { return layer.kept; })),
-               " of the assignments at step ", inspection.checkpoint.step, " are also made at step ",
-               inspection.other.step, " of ", inspection.other.path, "; for choices by load alone it would be ",
-               percent(mean_over_layers(inspection, [](const LayerInspection& l) { return l.kept_by_chance; })), "."));
+    findings.push_back(concat(
+        percent(mean_over_layers(inspection, [](const LayerInspection& layer) { return layer.kept; })),
+        " of the assignments at step ", inspection.checkpoint.step, " are also made by the other checkpoint, of step ",
+        inspection.other.step, "; for choices by load alone it would be ",
+        percent(mean_over_layers(inspection, [](const LayerInspection& l) { return l.kept_by_chance; })), "."));
   }
   const double dead = mean_over_layers(
       inspection, [](const LayerInspection& layer) { return static_cast<double>(layer.dead_experts); });

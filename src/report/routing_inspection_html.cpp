@@ -114,7 +114,7 @@ std::vector<Figure> decision_figures(const RoutingInspection& inspection) {
   figures.push_back({"load", spec.label,
                      "Tokens per expert over the mean of the layer. Grey is balance, yellow too many tokens, dark blue "
                      "too few or none.",
-                     heat_map_body(spec, false), false});
+                     heat_map_body(spec, true), true});
   figures.push_back(
       layer_chart("entropy", "Entropy of load and of choice", "Entropy / ln(experts)",
                   "Load: 1 is perfect balance. Choice: of a token’s probabilities, mean over tokens; 0 is "
@@ -168,6 +168,7 @@ std::vector<Figure> set_figures(const RoutingInspection& inspection) {
   spec.x_title = "Expert";
   spec.numbered_columns = true;
   for (const InspectedSet& set : inspection.sets) spec.row_names.push_back(set.name);
+  spec.row_names = without_common_words(spec.row_names);
   for (const LayerInspection& layer : inspection.layers) {
     HeatPanel panel{concat("Layer ", layer.layer), inspection.sets.size(), layer.load.size(), {}};
     for (const std::vector<double>& load : layer.load_by_set) {
@@ -201,11 +202,18 @@ std::vector<Figure> change_figures(const RoutingInspection& inspection) {
       std::move(series), true)};
 }
 
+bool is_sampled(const RoutingInspection& inspection) {
+  return inspection.sampled_tokens > 0 && inspection.num_experts > 1;
+}
+
+bool has_shared(const RoutingInspection& inspection) {
+  return is_sampled(inspection) && inspection.layers.front().shared.kind != "none";
+}
+
 std::vector<FigureSection> sections_of(const RoutingInspection& inspection) {
-  const bool sampled = inspection.sampled_tokens > 0 && inspection.num_experts > 1;
   std::vector<FigureSection> sections;
-  if (sampled) sections.push_back({"scores", "Scores and activations", agreement_figures(inspection)});
-  if (sampled && inspection.layers.front().shared.kind != "none") {
+  if (is_sampled(inspection)) sections.push_back({"scores", "Scores and activations", agreement_figures(inspection)});
+  if (has_shared(inspection)) {
     sections.push_back({"shared", "Shared expert", shared_figures(inspection)});
   }
   sections.push_back({"decisions", "Load and decisions", decision_figures(inspection)});
@@ -247,22 +255,18 @@ std::string layers_html(const RoutingInspection& inspection) {
 
 std::string sets_html(const RoutingInspection& inspection) {
   std::vector<std::vector<std::string>> rows;
-  const auto row = [](const std::string& name, int64_t tokens, double loss, double without, const std::string& path) {
-    return std::vector<std::string>{name,
-                                    concat(tokens),
-                                    fixed(loss, 4),
-                                    fixed(without, 4),
-                                    std::isfinite(without) ? format_delta(without - loss) : "-",
-                                    path};
+  const auto row = [](const std::string& name, int64_t tokens, double loss, double without) {
+    return std::vector<std::string>{name, concat(tokens), fixed(loss, 4), fixed(without, 4),
+                                    std::isfinite(without) ? format_delta(without - loss) : "-"};
   };
   for (const InspectedSet& set : inspection.sets) {
-    rows.push_back(row(escape_html(set.name), set.tokens, set.loss, set.loss_without_shared, escape_html(set.path)));
+    rows.push_back(row(escape_html(set.name), set.tokens, set.loss, set.loss_without_shared));
   }
   if (rows.size() > 1) {
-    rows.push_back(row("<b>all</b>", inspection.tokens, inspection.loss(), inspection.loss_without_shared(), ""));
+    rows.push_back(row("<b>all</b>", inspection.tokens, inspection.loss(), inspection.loss_without_shared()));
   }
   return table_html({text_column("Text"), number_column("Tokens"), number_column("Loss<br>(nats per token)"),
-                     number_column("without<br>shared expert"), number_column("Difference"), text_column("File")},
+                     number_column("without<br>shared expert"), number_column("Difference")},
                     rows);
 }
 
@@ -317,10 +321,13 @@ std::string routing_inspection_html(const RoutingInspection& inspection) {
   for (const FigureSection& section : sections_of(inspection)) {
     out += concat("<section id=\"", section.id, "\"><h2>", section.heading, "</h2>\n<div class=\"figures\">\n");
     for (const Figure& figure : section.figures) out += figure_html(figure, ++number);
+    if (section.id == "shared") out += concat("<div>", sets_html(inspection), "</div>\n");
     out += "</div></section>\n";
   }
-  out += concat("<section id=\"losses\"><h2>Losses</h2>\n", sets_html(inspection), "</section>\n",
-                choices_html(inspection), json_section(routing_inspection_json(inspection)));
+  if (!has_shared(inspection)) {
+    out += concat("<section id=\"losses\"><h2>Losses</h2>\n", sets_html(inspection), "</section>\n");
+  }
+  out += concat(choices_html(inspection), json_section(routing_inspection_json(inspection)));
   return concat(out, "</main>\n<footer><p>Checkpoint: ", escape_html(inspection.checkpoint.path),
                 inspection.other.path.empty() ? "" : concat("; compared with ", escape_html(inspection.other.path)),
                 "</p><p>Artel ", ARTEL_VERSION, "</p></footer>\n", page_end());
