@@ -36,12 +36,12 @@ std::vector<Json> rows_of(const std::string& path) {
 TEST_CASE("Generated text goes on where the prompt ends, the same for one seed whatever the threads") {
   const TemporaryDirectory directory;
   const std::string trained = trained_run(directory);
-  const ProgramOutcome greedy = generated(trained, "--prompt abc --temperature 0 --tokens 13");
+  const ProgramOutcome greedy = generated(trained, "--prompt abc --temperature 0 --tokens 14");
   INFO(greedy.errors);
   CHECK(greedy.exit_code == 0);
   CHECK(greedy.output == "defghijklmn.\na");
-  CHECK(greedy.errors.find("13 tokens") != std::string::npos);
-  CHECK(generated(trained, "--prompt abc --top-k 1 --tokens 13").output == greedy.output);
+  CHECK(greedy.errors.find("14 tokens") != std::string::npos);
+  CHECK(generated(trained, "--prompt abc --top-k 1 --tokens 14").output == greedy.output);
 
   const std::string hot = "--temperature 20 --tokens 40 --prompt abc ";
   const std::string sampled = generated(trained, hot + "--seed 7 --threads 1").output;
@@ -49,9 +49,9 @@ TEST_CASE("Generated text goes on where the prompt ends, the same for one seed w
   CHECK(generated(trained, hot + "--seed 8").output != sampled);
 
   std::ofstream(directory.file("prompt.txt")) << "abc";
-  CHECK(generated(trained, "--temperature 0 --tokens 13 --prompt-file " + directory.file("prompt.txt")).output ==
+  CHECK(generated(trained, "--temperature 0 --tokens 14 --prompt-file " + directory.file("prompt.txt")).output ==
         greedy.output);
-  CHECK(generated(trained + "/checkpoints/step-00000060", "--prompt abc --temperature 0 --tokens 13").output ==
+  CHECK(generated(trained + "/checkpoints/step-00000060", "--prompt abc --temperature 0 --tokens 14").output ==
         greedy.output);
 }
 
@@ -102,10 +102,11 @@ TEST_CASE("A run leaves a sample after each validation, and trains the same with
   const std::string trained = trained_run(with, "");
   std::vector<std::string> samples;
   for (const Json& row : rows_of(trained + "/metrics.jsonl")) {
-    CHECK(row.contains("sample") == row.contains("val_loss"));
+    // The weights of step 0 have nothing to say.
+    CHECK(row.contains("sample") == (row.contains("val_loss") && row["step"] > 0));
     if (row.contains("sample")) samples.push_back(row["sample"].get<std::string>());
   }
-  REQUIRE(samples.size() == 3);  // steps 0, 30 and 60
+  REQUIRE(samples.size() == 2);  // steps 30 and 60
   for (const std::string& sample : samples) {
     CHECK(sample.rfind("The ", 0) == 0);
     CHECK(std::all_of(sample.begin(), sample.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7F; }));

@@ -76,7 +76,8 @@ TEST_CASE("One seed per config is compared without a verdict") {
   CHECK(contains(outcome.output, "no verdict: one seed"));
 }
 
-TEST_CASE("A sweep that was killed goes on: finished runs stay untouched and the rest ends with the same losses") {
+TEST_CASE("A sweep that was killed goes on: finished runs stay untouched and the rest ends with the same losses",
+          "[slow]") {
   const TemporaryDirectory whole;
   const TemporaryDirectory parts;
   const std::string settings = " --seeds 1,2 --set train.steps=120 --set checkpoint.every=10 --set validation.every=60";
