@@ -239,6 +239,22 @@ TEST_CASE("Bad steps in a row are counted over a stop and a resume") {
   expect_contains(error_text([&] { train(config); }), "4 steps in a row without, up to step 4: first in logits");
 }
 
+TEST_CASE("A loss that is infinite while its gradient is not changes nothing") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  const Config config = config_of(directory, "softmax", "fp32", {"train.max_bad_steps=1", "validation.every=0"});
+  TinyTrainer tiny(config);
+  // Logits of plus and minus 3e38: each is finite, the difference of two is not.
+  set_column(tiny.trainer, "model.embed_tokens.weight", 1.0F);
+  set_column(tiny.trainer, "lm_head.weight", 0.5F * huge, 0, 2);
+  set_column(tiny.trainer, "lm_head.weight", -0.5F * huge, 1, 2);
+  const std::string before = values_of_model(tiny.trainer);
+  expect_contains(error_text([&] { tiny.trainer.run(); }), "first in loss (forward) of sample ");
+  CHECK((values_of_model(tiny.trainer) == before));
+  CHECK(rows_of(config).at(0)["loss"].is_null());
+  CHECK(rows_of(config).at(0)["grad_norm"].is_number());
+}
+
 TEST_CASE("A gradient whose squares leave fp32 changes nothing") {
   const TemporaryDirectory directory;
   prepare(directory);
