@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "core/trace.h"
+
 namespace artel {
 namespace {
 
@@ -28,6 +30,7 @@ std::int64_t RowExchange::num_received() const {
 
 TravellingRows start_row_exchange(Context& context, Communicator& group, const Variable& x, const RowExchange& exchange,
                                   Purpose purpose) {
+  const TraceSpan span(context.tracer, TraceKind::communication, "row_exchange_start");
   TravellingRows rows;
   rows.sent = Variable(x.data);
   rows.received = context.empty({exchange.num_received(), x.data.size(1)}, x.data.dtype());
@@ -46,6 +49,7 @@ TravellingRows start_row_exchange(Context& context, Communicator& group, const V
 
 Variable wait_row_exchange(Context& context, Communicator& group, const TravellingRows& rows,
                            const std::shared_ptr<const RowExchange>& exchange, Purpose purpose_back) {
+  const TraceSpan span(context.tracer, TraceKind::communication, "row_exchange_wait");
   (*rows.way_out)->wait();
   Variable received(rows.received);
   if (wants_tape(context, {rows.sent})) {

@@ -58,7 +58,10 @@ void update(Context& context, AdamW& optimizer, const StepOptions& options, cons
   outcome.finite = std::isfinite(outcome.loss) && optimizer.accepts(result.grad_norm);
   if (!outcome.finite || (accept && !accept(outcome.loss, result.grad_norm))) return;
   optimizer.update(context, options.lr, options.step, result.grad_norm);
-  if (options.sync != nullptr) options.sync->gather_values();
+  if (options.sync != nullptr) {
+    const TraceSpan span(context.tracer, TraceKind::communication, "gather_values");
+    options.sync->gather_values();
+  }
   result.applied = true;
 }
 
@@ -102,6 +105,7 @@ StepOutcome run_step(Context& context, Transformer& model, AdamW& optimizer, con
   const TraceSpan update_span(context.tracer, TraceKind::phase, "update");
   outcome.layers = model.take_statistics(context);
   if (options.sync != nullptr) {
+    const TraceSpan span(context.tracer, TraceKind::communication, "gradient_sync_wait");
     options.sync->finish();
     sum_over_ranks(options.sync->world(), outcome);
   }
