@@ -162,13 +162,18 @@ std::vector<Figure> pair_figures(const RoutingInspection& inspection) {
        heat_map_body(spec, spec.panels.size() > 3), spec.panels.size() > 3}};
 }
 
+std::vector<std::string> set_names(const RoutingInspection& inspection) {
+  std::vector<std::string> names;
+  for (const InspectedSet& set : inspection.sets) names.push_back(set.name);
+  return without_common_words(names);
+}
+
 std::vector<Figure> set_figures(const RoutingInspection& inspection) {
   HeatMapSpec spec;
   spec.label = "Experts by text";
   spec.x_title = "Expert";
   spec.numbered_columns = true;
-  for (const InspectedSet& set : inspection.sets) spec.row_names.push_back(set.name);
-  spec.row_names = without_common_words(spec.row_names);
+  spec.row_names = set_names(inspection);
   for (const LayerInspection& layer : inspection.layers) {
     HeatPanel panel{concat("Layer ", layer.layer), inspection.sets.size(), layer.load.size(), {}};
     for (const std::vector<double>& load : layer.load_by_set) {
@@ -254,20 +259,24 @@ std::string layers_html(const RoutingInspection& inspection) {
 }
 
 std::string sets_html(const RoutingInspection& inspection) {
+  const bool reduced = std::isfinite(inspection.loss_without_shared());
+  const std::vector<std::string> names = set_names(inspection);
   std::vector<std::vector<std::string>> rows;
-  const auto row = [](const std::string& name, int64_t tokens, double loss, double without) {
-    return std::vector<std::string>{name, concat(tokens), fixed(loss, 4), fixed(without, 4),
-                                    std::isfinite(without) ? format_delta(without - loss) : "-"};
+  const auto add_row = [&](const std::string& name, int64_t tokens, double loss, double without) {
+    rows.push_back({name, concat(tokens), fixed(loss, 4)});
+    if (reduced) rows.back().insert(rows.back().end(), {fixed(without, 4), format_delta(without - loss)});
   };
-  for (const InspectedSet& set : inspection.sets) {
-    rows.push_back(row(escape_html(set.name), set.tokens, set.loss, set.loss_without_shared));
+  for (size_t i = 0; i < names.size(); ++i) {
+    const InspectedSet& set = inspection.sets[i];
+    add_row(escape_html(names[i]), set.tokens, set.loss, set.loss_without_shared);
   }
-  if (rows.size() > 1) {
-    rows.push_back(row("<b>all</b>", inspection.tokens, inspection.loss(), inspection.loss_without_shared()));
+  if (rows.size() > 1) add_row("<b>all</b>", inspection.tokens, inspection.loss(), inspection.loss_without_shared());
+  std::vector<PageColumn> columns = {text_column("Text"), number_column("Tokens"), number_column("Loss (nats)")};
+  if (reduced) {
+    columns.push_back(number_column("without<br>shared"));
+    columns.push_back(number_column("difference"));
   }
-  return table_html({text_column("Text"), number_column("Tokens"), number_column("Loss<br>(nats per token)"),
-                     number_column("without<br>shared expert"), number_column("Difference")},
-                    rows);
+  return table_html(columns, rows);
 }
 
 std::string token_text(int32_t token, bool is_byte) {
@@ -283,8 +292,9 @@ std::string choices_html(const RoutingInspection& inspection) {
   std::vector<PageColumn> columns = {text_column("Text"), number_column("Position"), text_column("Token")};
   for (const LayerInspection& layer : inspection.layers) columns.push_back(text_column(concat("Layer ", layer.layer)));
   std::vector<std::vector<std::string>> rows;
+  const std::vector<std::string> names = set_names(inspection);
   for (const TokenChoices& choices : inspection.choices) {
-    std::vector<std::string> row = {escape_html(inspection.sets.at(choices.set).name), concat(choices.position),
+    std::vector<std::string> row = {escape_html(names.at(choices.set)), concat(choices.position),
                                     token_text(choices.token, inspection.tokens_are_bytes)};
     for (const std::vector<int32_t>& experts : choices.experts) {
       std::vector<std::string> numbers;
