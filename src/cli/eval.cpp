@@ -41,8 +41,7 @@ void eval(const EvalArguments& arguments) {
   Transformer model(config.model, runtime.world());
   model.allocate(runtime.context(), runtime.dtype());
   load_model(runtime.context(), checkpoint, model);
-  const Evaluation result =
-      evaluate(runtime.context(), model, reader, config.train.micro_batch_size, arguments.batches);
+  const Evaluation result = evaluate(runtime.context(), model, reader, evaluation_options(config, arguments.batches));
   Json json;
   json["loss"] = result.loss;
   json["perplexity"] = std::exp(result.loss);

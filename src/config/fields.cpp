@@ -81,7 +81,8 @@ class Table {
     train(c.train);
     begin("validation.", OnResume::free);
     add("every", &c.validation.every, "Validate after so many steps; 0 is never.").integers(0, kMaxCount);
-    add("batches", &c.validation.batches, "Micro-batches read from each validation set; 0 is the whole set.")
+    add("batches", &c.validation.batches,
+        "Batches of train.global_batch_size sequences read from each validation set; 0 is the whole set.")
         .integers(0, kMaxCount);
     add("sample_tokens", &c.validation.sample_tokens,
         "Tokens of the text that the model writes into log and metrics after a validation; 0 is none.")
@@ -102,6 +103,9 @@ class Table {
         .above(0.0);
     add("expert_across_hosts", &c.parallel.expert_across_hosts,
         "Allows the ranks that share a set of experts to be on several hosts; every token then crosses the network.");
+    add("verify_every", &c.parallel.verify_every,
+        "Check after so many steps that the ranks' copies of the parameters have the same bits; 0 is never.")
+        .integers(0, kMaxCount);
   }
 
   void data_file(DataFile& c, bool validation) {

@@ -126,9 +126,9 @@ struct TrainConfig {
 };
 
 struct ValidationConfig {
-  std::int64_t every = 100;   ///< steps; 0 = never
-  std::int64_t batches = 16;  ///< micro-batches per validation set; 0 = the whole set
-  std::int64_t sample_tokens = 64;      ///< length of the sample made after a validation; 0 = none
+  std::int64_t every = 100;            ///< steps; 0 = never
+  std::int64_t batches = 16;           ///< of global_batch_size sequences per validation set; 0 = the whole set
+  std::int64_t sample_tokens = 64;     ///< length of the sample made after a validation; 0 = none
   std::string sample_prompt = "The ";  ///< what the sample continues; empty: it begins a document
 
   bool operator==(const ValidationConfig&) const = default;
@@ -146,6 +146,7 @@ struct ParallelConfig {
   std::int64_t zero_stage = 1;
   double timeout_seconds = 600.0;    ///< longest wait for other ranks
   bool expert_across_hosts = false;  ///< expert groups may spread over hosts
+  std::int64_t verify_every = 100;   ///< steps between checks that copies of parameters are equal; 0 = never
 
   bool operator==(const ParallelConfig&) const = default;
 };

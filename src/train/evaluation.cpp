@@ -1,5 +1,7 @@
 #include "train/evaluation.h"
 
+#include <algorithm>
+
 #include "data/tokenizer.h"
 
 namespace artel {
@@ -22,6 +24,18 @@ class ExpertCounter final : public RoutingObserver {
  private:
   std::vector<std::vector<std::int64_t>> counts_;
 };
+
+void sum_over_ranks(Communicator& world, Evaluation& evaluation) {
+  std::vector<double> values{evaluation.loss, static_cast<double>(evaluation.tokens)};
+  for (const auto& layer : evaluation.expert_counts) values.insert(values.end(), layer.begin(), layer.end());
+  world.all_reduce_values(values, Purpose::statistics);
+  auto next = values.begin();
+  evaluation.loss = *next++;
+  evaluation.tokens = static_cast<std::int64_t>(*next++);
+  for (auto& layer : evaluation.expert_counts) {
+    for (std::int64_t& count : layer) count = static_cast<std::int64_t>(*next++);
+  }
+}
 
 }  // namespace
 
@@ -58,18 +72,33 @@ double batch_loss(Context& context, Transformer& model, const Batch& batch, Rout
   return sum;
 }
 
-Evaluation evaluate(Context& context, Transformer& model, const ValidationReader& reader, std::int64_t batch_size,
-                    std::int64_t batches) {
+EvaluationOptions evaluation_options(const Config& config, std::int64_t batches, Communicator* world) {
+  return {config.train.global_batch_size, batches, config.train.micro_batch_size, world};
+}
+
+Evaluation evaluate(Context& context, Transformer& model, const ValidationReader& reader,
+                    const EvaluationOptions& options) {
+  const std::int64_t num_windows =
+      std::min(reader.num_batches(options.batches, options.batch_size) * options.batch_size, reader.num_windows());
+  const std::int64_t num_ranks = options.world != nullptr ? options.world->size() : 1;
+  const std::int64_t rank = options.world != nullptr ? options.world->rank() : 0;
+  const std::int64_t size = options.micro_batch_size;
   Evaluation result;
   ExpertCounter counter(model.config());
   Batch batch;
-  for (std::int64_t i = 0; i < reader.num_batches(batches, batch_size); ++i) {
-    reader.read(i * batch_size, batch_size, batch);
-    result.loss += batch_loss(context, model, batch, &counter);
+  for (std::int64_t pass = 0; pass < num_windows; pass += num_ranks * size) {
+    const std::int64_t first = pass + rank * size;
+    // Experts may live on other ranks: one without windows left takes part with one that does not count.
+    const bool counts = first < num_windows;
+    reader.read(counts ? first : 0, counts ? std::min(size, num_windows - first) : 1, batch);
+    const double loss = batch_loss(context, model, batch, counts ? &counter : nullptr);
+    if (!counts) continue;
+    result.loss += loss;
     result.tokens += static_cast<std::int64_t>(batch.targets.size());
   }
-  if (result.tokens > 0) result.loss /= static_cast<double>(result.tokens);
   result.expert_counts = counter.counts();
+  if (num_ranks > 1) sum_over_ranks(*options.world, result);
+  if (result.tokens > 0) result.loss /= static_cast<double>(result.tokens);
   return result;
 }
 

@@ -22,9 +22,19 @@ DataSource data_source(const DataFile& file);
 /// Sum of the cross-entropy over the tokens of `batch` in nats, without gradients; `observer` may be null.
 double batch_loss(Context& context, Transformer& model, const Batch& batch, RoutingObserver* observer);
 
-/// Loss of `reader`'s first `batches` micro-batches (0: the whole set) without gradients.
-Evaluation evaluate(Context& context, Transformer& model, const ValidationReader& reader, std::int64_t batch_size,
-                    std::int64_t batches);
+struct EvaluationOptions {
+  std::int64_t batch_size = 1;        ///< windows in a batch
+  std::int64_t batches = 0;           ///< of the set's first windows; 0: the whole set
+  std::int64_t micro_batch_size = 1;  ///< windows in a pass of a rank; changes memory and time alone
+  Communicator* world = nullptr;      ///< the ranks that share the windows out; none: one rank
+};
+
+/// `batches` batches as large as those of training, in micro-batches of the config's size.
+EvaluationOptions evaluation_options(const Config& config, std::int64_t batches, Communicator* world = nullptr);
+
+/// Mean loss over a set's windows without gradients, the same on every rank. Every rank calls it.
+Evaluation evaluate(Context& context, Transformer& model, const ValidationReader& reader,
+                    const EvaluationOptions& options);
 
 /// Copies ids to the device: [B·S] i32.
 Tensor upload_ids(Context& context, const std::vector<std::int32_t>& ids);

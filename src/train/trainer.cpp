@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <span>
 
 #include "optim/schedule.h"
 #include "train/evaluation.h"
@@ -61,15 +60,14 @@ Trainer::~Trainer() = default;
 void Trainer::allocate_model() {
   ParameterStore& store = model_.parameters();
   store.lay_out();
-  std::vector<GradientBucket> buckets =
-      make_buckets(store, {mesh_.world().size(), mesh_.expert_replicas().size()}, bucket_elements);
-  own_pieces_ = artel::own_pieces(buckets, mesh_.world().rank(), mesh_.expert_replicas().rank());
+  buckets_ = make_buckets(store, {mesh_.world().size(), mesh_.expert_replicas().size()}, bucket_elements);
+  own_pieces_ = artel::own_pieces(buckets_, mesh_.world().rank(), mesh_.expert_replicas().rank());
   const bool sharded = config_.parallel.zero_stage == 1;
   model_.allocate(runtime_.context(), runtime_.dtype(),
                   sharded ? own_pieces_ : ArenaRanges::whole(store.num_elements()));
   optimizer_ = std::make_unique<AdamW>(runtime_.context(), store, config_.optimizer, own_pieces_);
   if (mesh_.world().size() > 1) {
-    sync_ = std::make_unique<GradientSync>(store, mesh_, std::move(buckets), sharded);
+    sync_ = std::make_unique<GradientSync>(store, mesh_, buckets_, sharded);
     runtime_.context().progress = &mesh_.world();
   }
 }
@@ -129,6 +127,7 @@ void Trainer::write_step_row(const StepOutcome& outcome, double step_seconds) {
                                    step_ % steps_between_loads == 0 || step_ == 1));
     }
   }
+  if (mesh_.world().size() > 1) row["bytes_sent"] = take_bytes_sent();
   write_row(row);
 }
 
@@ -138,8 +137,8 @@ void Trainer::validate() {
   Json sets = Json::object();
   Json expert_counts = Json::object();
   for (const auto& [name, reader] : validation_sets_) {
-    const Evaluation evaluation =
-        evaluate(runtime_.context(), model_, *reader, config_.train.micro_batch_size, config_.validation.batches);
+    const Evaluation evaluation = evaluate(runtime_.context(), model_, *reader,
+                                           evaluation_options(config_, config_.validation.batches, &mesh_.world()));
     sets[name] = evaluation.loss;
     report_validation(name, evaluation.loss);
     if (!evaluation.expert_counts.empty()) expert_counts[name] = evaluation.expert_counts;
@@ -168,12 +167,14 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
     mesh_.world().set_step(step_ + 1);
     profiler_->before_step(step_ + 1);
     const auto start = Clock::now();
+    if (mesh_.world().size() > 1) take_bytes_sent();  // what validation or a checkpoint sent is not of this step
     const StepOutcome outcome = train_one_step();
     const double step_seconds = seconds_since(start);
     seconds_ += step_seconds;
     write_step_row(outcome, step_seconds);
     progress.update(step_, outcome.loss, static_cast<double>(step_options(step_).tokens_per_step) / step_seconds);
     report_faults(outcome);
+    if (due(config_.parallel.verify_every)) check_replicas();
     const bool last = step_ == config_.train.steps;
     if (due(config_.validation.every) || (last && config_.validation.every > 0)) {
       progress.finish_line();
@@ -197,13 +198,6 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
                               save_refused_, "; go on from an older one"));
   }
   return finished;
-}
-
-// A signal may reach some ranks only, or some of them a step later.
-bool Trainer::agree_to_stop(const std::function<bool()>& should_stop) {
-  std::int64_t stop = should_stop && should_stop() ? 1 : 0;
-  mesh_.world().all_reduce_values(std::span(&stop, 1), Purpose::control, Reduction::max);
-  return stop == 1;
 }
 
 void Trainer::write_row(const Json& row) {

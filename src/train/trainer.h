@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -42,6 +43,7 @@ class Trainer {
   Transformer& model() { return model_; }
   /// The elements that this rank sums the gradients of and writes to checkpoints.
   const ArenaRanges& own_pieces() const { return own_pieces_; }
+  const std::vector<GradientBucket>& buckets() const { return buckets_; }
   std::int64_t step() const { return step_; }
 
  private:
@@ -51,6 +53,10 @@ class Trainer {
   void open_metrics();
   std::string find_checkpoint();
   bool agree_to_stop(const std::function<bool()>& should_stop);
+  /// Errors: copies of parameters that differ between ranks.
+  void check_replicas();
+  /// Bytes that this rank sent since the last call, by purpose.
+  Json take_bytes_sent();
   /// Whether this rank writes what one rank writes for all.
   bool leads() const { return mesh_.world().rank() == 0; }
   void resume();
@@ -79,6 +85,7 @@ class Trainer {
   std::string run_directory_;
   Mesh mesh_;
   Transformer model_;
+  std::vector<GradientBucket> buckets_;
   ArenaRanges own_pieces_;  ///< what this rank writes to checkpoints, and updates when state is sharded
   std::unique_ptr<DataLoader> loader_;
   std::vector<std::pair<std::string, std::unique_ptr<ValidationReader>>> validation_sets_;
@@ -97,8 +104,9 @@ class Trainer {
   std::string save_refused_;  ///< the tensor that kept the last checkpoint from being written
   Json resumed_row_;          ///< where the run went on from, and with what changes
   SpikeDetector spike_detector_;
-  std::vector<Spike> step_spikes_;  ///< of the last step
-  std::int64_t num_bad_steps_ = 0;  ///< in a row
+  std::vector<Spike> step_spikes_;                       ///< of the last step
+  std::int64_t num_bad_steps_ = 0;                       ///< in a row
+  std::array<std::int64_t, num_purposes> bytes_sent_{};  ///< up to the last take_bytes_sent
 };
 
 }  // namespace artel

@@ -110,7 +110,8 @@ void Trainer::load(const Checkpoint& checkpoint) {
   }
   step_ = checkpoint.step();
   tokens_ = checkpoint.tokens();
-  saved_step_ = step_;
+  // A run that forks off another one's checkpoint has none of its own yet.
+  if (parent_directory(checkpoint.path()) == checkpoints_directory(run_directory_)) saved_step_ = step_;
   seconds_ = checkpoint.manifest().value("/trainer/seconds"_json_pointer, 0.0);
   num_bad_steps_ = checkpoint.manifest().value("/trainer/bad_steps"_json_pointer, std::int64_t{0});
   spike_detector_.restore(checkpoint.manifest().value("/trainer/spikes"_json_pointer, Json::object()),

@@ -67,7 +67,7 @@ train:
   spike_action: skip
 validation: {every: 10, batches: 4, sample_tokens: 8, sample_prompt: Once}
 checkpoint: {every: 20, keep: 5}
-parallel: {expert: 2, zero_stage: 0, timeout_seconds: 30.0, expert_across_hosts: true}
+parallel: {expert: 2, zero_stage: 0, timeout_seconds: 30.0, expert_across_hosts: true, verify_every: 7}
 )";
 
 std::string text_of(Config config, const std::string& key) {
@@ -140,7 +140,7 @@ TEST_CASE("every key of a full file arrives in its own member") {
   CHECK(c.train == TrainConfig{11, 32, 4, "fp32", "cpu", 3, "block", 7, 50, 4.5, "skip"});
   CHECK(c.validation == ValidationConfig{10, 4, 8, "Once"});
   CHECK(c.checkpoint == CheckpointConfig{20, 5});
-  CHECK(c.parallel == ParallelConfig{2, 0, 30.0, true});
+  CHECK(c.parallel == ParallelConfig{2, 0, 30.0, true, 7});
 }
 
 TEST_CASE("the full file sets every key to something else than its default") {

@@ -53,10 +53,8 @@ TEST_CASE("Parameters add to their arena and are announced once, after their las
   const Variable x = leaf(device, "x", {2, 4});
   const Variable y = linear(context, linear(context, x, weight), weight);
   seed(device, y, random_values("cotangent", 8));
-  int polls = 0;
-  backward(context, {y}, [&] { ++polls; });
+  backward(context, {y});
   CHECK(announced == 1);
-  CHECK(polls == 2);
   CHECK(at_announcement == values_of(weight.slot->gradient));
   CHECK(at_announcement != std::vector<double>(16, 1.0));
 }

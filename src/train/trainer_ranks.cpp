@@ -1,0 +1,68 @@
+// The parts of Trainer that several ranks have to agree on.
+
+#include <algorithm>
+#include <span>
+
+#include "train/trainer.h"
+#include "util/crc32c.h"
+#include "util/error.h"
+#include "util/text.h"
+
+namespace artel {
+namespace {
+
+// Checksum of the values of all parameters of one kind.
+std::string checksum(Context& context, const ParameterStore& store, ParameterKind kind) {
+  std::vector<char> bytes;
+  std::uint32_t crc = 0;
+  for (const Parameter& parameter : store.parameters()) {
+    if (parameter.kind != kind) continue;
+    const Tensor& values = parameter.variable.data;
+    bytes.resize(values.nbytes());
+    context.backend.download(values, bytes.data());
+    crc = crc32c(bytes.data(), bytes.size(), crc);
+  }
+  return crc32c_hex(crc);
+}
+
+}  // namespace
+
+// A signal may reach some ranks only, or some of them a step later.
+bool Trainer::agree_to_stop(const std::function<bool()>& should_stop) {
+  std::int64_t stop = should_stop && should_stop() ? 1 : 0;
+  mesh_.world().all_reduce_values(std::span(&stop, 1), Purpose::control, Reduction::max);
+  return stop == 1;
+}
+
+void Trainer::check_replicas() {
+  const auto check = [this](Communicator& group, ParameterKind kind, const char* what) {
+    if (group.size() == 1) return;
+    const std::vector<std::string> sums =
+        group.all_gather_text(checksum(runtime_.context(), model_.parameters(), kind), Purpose::control);
+    const auto other = std::find_if(sums.begin(), sums.end(), [&](const std::string& sum) { return sum != sums[0]; });
+    if (other == sums.end()) return;
+    fail("replicas",
+         concat("required equal ", what, " on the ranks of group ", group.name(), " after step ", step_,
+                ", found checksum ", sums[0], " on its rank 0 and ", *other, " on its rank ", other - sums.begin(),
+                "; a rank computes or remembers wrongly: resume from the last checkpoint, and if it "
+                "happens again, without the machine of that rank"));
+  };
+  check(mesh_.world(), ParameterKind::dense, "dense parameters");
+  check(mesh_.expert_replicas(), ParameterKind::expert, "experts");
+}
+
+Json Trainer::take_bytes_sent() {
+  Json sent = Json::object();
+  for (std::size_t i = 0; i < num_purposes; ++i) {
+    std::int64_t total = 0;
+    for (const Communicator* group : {&mesh_.world(), &mesh_.expert(), &mesh_.expert_replicas()}) {
+      total += group->counters().bytes_sent[i];
+    }
+    const std::int64_t since = total - bytes_sent_[i];
+    if (since > 0) sent[purpose_name(static_cast<Purpose>(i))] = since;
+    bytes_sent_[i] = total;
+  }
+  return sent;
+}
+
+}  // namespace artel

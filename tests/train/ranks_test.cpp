@@ -1,0 +1,198 @@
+// What several ranks have to keep together: checkpoints over layouts, copies of parameters, volumes, a stop.
+
+#include <atomic>
+#include <cmath>
+#include <fstream>
+
+#include "checkpoint/store.h"
+#include "comm/thread_communicator.h"
+#include "support/catch.h"
+#include "support/error_text.h"
+#include "support/temporary_directory.h"
+#include "train/small_run.h"
+#include "train/trainer.h"
+
+using namespace artel;
+
+namespace {
+
+struct Ranks {
+  int world = 1;
+  int expert = 1;
+};
+
+Config config_of(const std::string& directory, const std::string& routing, Ranks ranks,
+                 const std::vector<std::string>& more = {}) {
+  std::vector<std::string> overrides = {
+      "train.micro_batch_size=" + std::to_string(8 / ranks.world), "model.router_aux_loss_scope=sequence",
+      "parallel.expert=" + std::to_string(ranks.expert), "run.tensorboard=false", "parallel.verify_every=1"};
+  overrides.insert(overrides.end(), more.begin(), more.end());
+  return small_config(directory, routing, "fp32", overrides);
+}
+
+using Visit = std::function<void(Trainer&, Communicator&)>;
+
+// Trains on ranks that are threads, to `last_step` or the config's; `before` looks at each rank's trainer first.
+void train(const Config& config, int world_size, std::int64_t last_step = 1 << 30, const Visit& before = {}) {
+  run_thread_ranks(world_size, {}, [&](Communicator& world) {
+    PosixFileLayer files;
+    Log log("", Screen::none);
+    Runtime runtime(config.train, log, world);
+    Trainer trainer(config, runtime, files, log, {});
+    if (before) before(trainer, world);
+    trainer.run([&] { return trainer.step() >= last_step; });
+  });
+}
+
+std::string checkpoint_path(const Config& config, std::int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%08d", static_cast<int>(step));
+  return join_path(join_path(config.run.directory, config.run.name), std::string("checkpoints/") + name);
+}
+
+// Every tensor of a checkpoint, whole.
+std::map<std::string, std::string> tensors_of(const std::string& path) {
+  PosixFileLayer files;
+  const Checkpoint checkpoint(files, path);
+  std::map<std::string, std::string> tensors;
+  for (const auto& [name, info] : checkpoint.tensors()) {
+    Shape begin;
+    for (int i = 0; i < info.shape.rank(); ++i) begin.push_back(0);
+    std::string bytes(static_cast<std::size_t>(info.shape.numel()) * dtype_size(info.dtype), '\0');
+    checkpoint.read(name, begin, info.shape, bytes.data());
+    tensors[name] = std::move(bytes);
+  }
+  return tensors;
+}
+
+}  // namespace
+
+TEST_CASE("A checkpoint of four ranks goes on under any layout, and its tensors are the same there") {
+  const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
+  const TemporaryDirectory whole;
+  write_small_data(whole);
+  train(config_of(whole.path(), routing, {4, 4}), 4);
+  const std::map<std::int64_t, double> expected = read_losses(config_of(whole.path(), routing, {4, 4}));
+  REQUIRE(expected.size() == 12);
+
+  for (const Ranks ranks : {Ranks{1, 1}, Ranks{2, 2}, Ranks{2, 1}, Ranks{4, 2}}) {
+    INFO(routing << ", to world " << ranks.world << ", expert " << ranks.expert);
+    const TemporaryDirectory parts;
+    write_small_data(parts);
+    train(config_of(parts.path(), routing, {4, 4}), 4, 8);
+    const std::string path = checkpoint_path(config_of(parts.path(), routing, {4, 4}), 8);
+    const auto saved = tensors_of(path);
+
+    // Loaded and saved again without a step in between.
+    const TemporaryDirectory again;
+    const Config resharded = config_of(parts.path(), routing, ranks, {"run.directory=" + again.path()});
+    run_thread_ranks(ranks.world, {}, [&](Communicator& world) {
+      PosixFileLayer files;
+      Log log("", Screen::none);
+      Runtime runtime(resharded.train, log, world);
+      TrainOptions options;
+      options.resume = path;
+      Trainer trainer(resharded, runtime, files, log, options);
+      CHECK_FALSE(trainer.run([] { return true; }));
+    });
+    CHECK(tensors_of(checkpoint_path(resharded, 8)) == saved);
+
+    train(config_of(parts.path(), routing, ranks), ranks.world);
+    const std::map<std::int64_t, double> actual = read_losses(config_of(parts.path(), routing, ranks));
+    REQUIRE(actual.size() == expected.size());
+    for (const auto& [step, loss] : expected) {
+      INFO("step " << step);
+      CHECK(std::abs(actual.at(step) - loss) <= 1.0e-5 * loss);
+    }
+  }
+}
+
+TEST_CASE("Resuming on the same layout has the bits of a run without a break") {
+  const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
+  const TemporaryDirectory whole;
+  const TemporaryDirectory parts;
+  write_small_data(whole);
+  write_small_data(parts);
+  train(config_of(whole.path(), routing, {4, 2}), 4);
+  train(config_of(parts.path(), routing, {4, 2}), 4, 7);
+  train(config_of(parts.path(), routing, {4, 2}), 4);
+  CHECK(read_losses(config_of(parts.path(), routing, {4, 2})) == read_losses(config_of(whole.path(), routing, {4, 2})));
+  CHECK(tensors_of(checkpoint_path(config_of(parts.path(), routing, {4, 2}), 12)) ==
+        tensors_of(checkpoint_path(config_of(whole.path(), routing, {4, 2}), 12)));
+}
+
+TEST_CASE("A copy of a parameter that has drifted ends the run and is named") {
+  const TemporaryDirectory directory;
+  write_small_data(directory);
+  const auto [parameter, group] =
+      GENERATE(table<std::string, std::string>({{"model.norm.weight", "dense parameters on the ranks of group world"},
+                                                {"mlp.experts", "experts on the ranks"}}));
+  const Visit disturb = [name = parameter](Trainer& trainer, Communicator& world) {
+    if (world.rank() != 3) return;
+    for (const Parameter& p : trainer.model().parameters().parameters()) {
+      if (p.name.find(name) == std::string::npos) continue;
+      // An element that another rank updates, so that the next step does not bring the ranks together again.
+      p.variable.data.data<float>()[p.numel() - 1] += 0.25F;
+      p.variable.data.data<float>()[0] += 0.25F;
+      return;
+    }
+  };
+  const Config config = config_of(directory.path(), "uoe", {4, 2}, {"parallel.zero_stage=0"});
+  const std::string error = error_text([&] { train(config, 4, 1 << 30, disturb); });
+  INFO(error);
+  CHECK(error.find("[replicas] required equal " + group) != std::string::npos);
+  CHECK(error.find("after step 1") != std::string::npos);
+}
+
+TEST_CASE("A stop that one rank alone is asked for stops all of them at the same step") {
+  const TemporaryDirectory directory;
+  write_small_data(directory);
+  const Config config = config_of(directory.path(), "uoe", {4, 2});
+  std::atomic<int> steps{0};
+  run_thread_ranks(4, {}, [&](Communicator& world) {
+    PosixFileLayer files;
+    Log log("", Screen::none);
+    Runtime runtime(config.train, log, world);
+    Trainer trainer(config, runtime, files, log, {});
+    CHECK_FALSE(trainer.run([&] { return world.rank() == 2 && trainer.step() == 5; }));
+    steps += static_cast<int>(trainer.step());
+  });
+  CHECK(steps == 4 * 5);
+  PosixFileLayer files;
+  const Json world = Checkpoint(files, checkpoint_path(config, 5)).manifest()["world"];
+  CHECK(world["size"] == 4);
+  CHECK(world["expert"] == 2);
+}
+
+TEST_CASE("The bytes that a step sends for gradients and parameters are those of the formulas") {
+  const TemporaryDirectory directory;
+  write_small_data(directory);
+  const auto zero_stage = GENERATE(0, 1);
+  const Config config =
+      config_of(directory.path(), "softmax", {4, 2}, {"parallel.zero_stage=" + std::to_string(zero_stage)});
+  std::int64_t gradients = 0;
+  std::int64_t parameters = 0;
+  train(config, 4, 3, [&](Trainer& trainer, Communicator& world) {
+    if (world.rank() != 0) return;
+    for (const GradientBucket& bucket : trainer.buckets()) {
+      const auto num_ranks = static_cast<std::int64_t>(bucket.cuts.size()) - 1;
+      const std::int64_t all = bucket.end() - bucket.begin();
+      const std::int64_t own = bucket.cuts[1] - bucket.cuts[0];
+      if (zero_stage == 0) gradients += (all + (num_ranks - 2) * even_shares(all, static_cast<int>(num_ranks))[0]) * 4;
+      if (zero_stage == 1) gradients += (all - own) * 4;
+      if (zero_stage == 1) parameters += (num_ranks - 1) * own * 4;
+    }
+  });
+  gradients += (1 + 2 * 1) * 8;  // the norm: all_reduce of one double, whose piece is rank 0's
+  std::ifstream rows(join_path(directory.path(), "r/metrics.jsonl"));
+  int num_rows = 0;
+  for (std::string line; std::getline(rows, line);) {
+    const Json row = parse_json(line, "metrics");
+    if (!row.contains("loss")) continue;
+    ++num_rows;
+    CHECK(row["bytes_sent"]["gradients"] == gradients);
+    CHECK(row["bytes_sent"].value("parameters", std::int64_t{0}) == parameters);
+    CHECK(row["bytes_sent"]["dispatch"].get<std::int64_t>() > 0);
+  }
+  CHECK(num_rows == 3);
+}
