@@ -45,6 +45,12 @@ inline ProgramOutcome run(const std::string& arguments) {
   return outcome;
 }
 
+/// All of a file; empty when it is not there.
+inline std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 /// artel in the background, standard error in a file.
 class Program {
  public:
@@ -76,7 +82,7 @@ class Program {
     child_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
   }
-  std::string errors() const { return read_file(error_file_); }
+  std::string errors() const { return contents(error_file_); }
 
  private:
   std::string error_file_;
@@ -90,12 +96,6 @@ inline bool wait_until(const std::function<bool()>& condition) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   return false;
-}
-
-/// All of a file; empty when it is not there.
-inline std::string contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 /// Writes a config of a model that trains eight steps in a moment, and its data. Returns the path of the config.

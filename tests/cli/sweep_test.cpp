@@ -1,7 +1,9 @@
 #include <filesystem>
 #include <map>
+#include <optional>
 
 #include "cli/executable.h"
+#include "util/file_lock.h"
 
 // artel sweep: every config with every seed, in runs that survive a death of the whole.
 
@@ -122,6 +124,27 @@ TEST_CASE("A sweep that was killed goes on: finished runs stay untouched and the
     const auto losses = losses_of(parts.path() + name);
     CHECK(losses.size() == 123);
     CHECK(losses == losses_of(whole.path() + name));
+  }
+}
+
+TEST_CASE("A run that another sweep still trains is waited for") {
+  const TemporaryDirectory directory;
+  const std::string config = tiny_config(directory);
+  std::filesystem::create_directory(directory.file("tiny-seed1"));
+  std::optional<FileLock> lock = FileLock::try_acquire(directory.file("tiny-seed1/sweep.lock"));
+  REQUIRE(lock);
+  Program program({"sweep", "-c", config, "--seeds", "1"}, directory.file("stderr"));
+  REQUIRE(wait_until([&] { return contains(program.errors(), "waiting for its end"); }));
+  CHECK_FALSE(std::filesystem::exists(directory.file("tiny-seed1/config.yaml")));
+  SECTION("until it ends") {
+    lock.reset();
+    CHECK(program.wait() == 0);
+    CHECK(contains(program.errors(), "tiny-seed1: finished"));
+  }
+  SECTION("or until a signal") {
+    program.signal(SIGTERM);
+    CHECK(program.wait() == 0);
+    CHECK(contains(program.errors(), "sweep stopped; to go on: "));
   }
 }
 
