@@ -6,11 +6,15 @@
 #include "config/yaml.h"
 #include "train/stop_signal.h"
 #include "train/trainer.h"
+#include "util/error.h"
 #include "util/files.h"
 #include "util/text.h"
 
 namespace artel {
 namespace {
+
+// After a signal, for the step that the other ranks are in.
+constexpr double seconds_to_give_up = 10.0;
 
 struct TrainArguments {
   std::string config;
@@ -38,6 +42,24 @@ void train_as_rank(const Config& config, const TrainArguments& arguments, const 
   }
 }
 
+// A launcher sends SIGTERM when somebody wants the run to end, and when one of its ranks has died. In the first case
+// the ranks agree on it at the end of the step; in the second one the wait does not end, which this notes at once,
+// while there is time, and gives up on soon after.
+void watch_waits(Communicator& world, const StopSignal& stop, Log& log) {
+  auto signalled_at = std::make_shared<double>(-1.0);
+  world.set_wait_observer([&stop, &log, signalled_at](double seconds, const std::string& what) {
+    if (!stop.requested()) {
+      *signalled_at = -1.0;
+    } else if (*signalled_at < 0.0 || seconds < *signalled_at) {
+      *signalled_at = seconds;
+      log.warn(concat("asked to stop while waiting: ", what));
+    } else if (seconds - *signalled_at > seconds_to_give_up) {
+      fail("stop", concat("required the other ranks to reach the end of the step within ", seconds_to_give_up,
+                          " s of the signal, found ", what, "; resume from the last checkpoint"));
+    }
+  });
+}
+
 // Under a launcher: one rank of many. An error on any rank ends them all, since the others would wait for it.
 void train_under(const Launch& launch, const Config& config, const TrainArguments& arguments, const StopSignal& stop,
                  FileLayer& files, const std::string& run_directory) {
@@ -48,6 +70,7 @@ void train_under(const Launch& launch, const Config& config, const TrainArgument
   try {
     Log log = open_log(run_directory, rank);
     try {
+      watch_waits(session->world(), stop, log);
       train_as_rank(config, arguments, stop, files, log, session->world());
     } catch (const std::exception& error) {
       log.error(error.what());

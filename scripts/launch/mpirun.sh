@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Trains on several ranks of this machine or of the hosts in a file, with Open MPI or MPICH.
+#   scripts/launch/mpirun.sh -n RANKS [--hostfile FILE] -- train -c x.yaml --set parallel.expert=4
+# Every host needs the same executable and the same run directory at the same paths. Ranks of one host share its
+# processors out among themselves (train.threads: auto). ARTEL names another executable than build/release/artel.
+set -euo pipefail
+
+ranks=""
+hostfile=""
+while (($#)); do
+  case "$1" in
+    -n) ranks="${2:?-n needs a number of ranks}"; shift 2 ;;
+    --hostfile) hostfile="${2:?--hostfile needs a file}"; shift 2 ;;
+    --) shift; break ;;
+    *) echo "mpirun.sh: unknown argument '$1'; see the top of scripts/launch/mpirun.sh" >&2; exit 1 ;;
+  esac
+done
+[[ -n "$ranks" && $# -gt 0 ]] || { echo "mpirun.sh: required -n RANKS -- COMMAND…; see the top of scripts/launch/mpirun.sh" >&2; exit 1; }
+artel="${ARTEL:-$(cd "$(dirname "$0")/../.." && pwd)/build/release/artel}"
+
+options=(-n "$ranks")
+if mpirun --version 2>&1 | grep -q -e 'Open MPI' -e OpenRTE; then
+  # Time to finish the step and to save after SIGTERM; Open MPI's own default is one second.
+  options+=(--mca odls_base_sigkill_timeout 600 --bind-to none)
+  [[ $(id -u) -eq 0 ]] && options+=(--allow-run-as-root)
+  ((ranks > $(nproc))) && [[ -z "$hostfile" ]] && options+=(--oversubscribe)
+  [[ -n "$hostfile" ]] && options+=(--hostfile "$hostfile")
+elif [[ -n "$hostfile" ]]; then
+  options+=(-f "$hostfile")
+fi
+exec mpirun "${options[@]}" "$artel" "$@"
