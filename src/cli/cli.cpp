@@ -18,11 +18,6 @@ std::string version_text() {
                 "MPI: ", mpi_version().empty() ? "not in this build" : mpi_version(), "\n");
 }
 
-std::string joined(int argc, const char* const* argv) {
-  std::vector<std::string> words(argv, argv + argc);
-  return join(words, " ");
-}
-
 int report(const std::string& text) {
   report_error(text);
   return 1;
@@ -50,7 +45,7 @@ int run_cli(int argc, const char* const* argv) {
   add_train_command(app, resume_command(argc, argv));
   add_eval_command(app);
   add_compare_command(app);
-  add_sweep_command(app, joined(argc, argv));
+  add_sweep_command(app, resume_command(argc, argv));
   add_describe_command(app);
   add_checkpoint_command(app);
   add_bench_command(app);
