@@ -2,7 +2,7 @@
 # Sets up, builds and tests Artel. The last line sums up; the line before it names what did not run.
 #   scripts/test.sh          everything that one build can show, slow cases included
 #   scripts/test.sh --full   also sanitizer builds, a clang build, clang-tidy and a minute of fuzzing per target
-#   scripts/test.sh --only PART   one part of it: release | isa | format | tidy | asan | tsan | clang | fuzz
+#   scripts/test.sh --only PART   one part of it: release | isa | format | tidy | asan | tsan | clang | fuzz | page
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -160,6 +160,17 @@ if wanted clang; then
   build clang && run_tests build/clang clang '~[slow]'
 fi
 
+if wanted page; then
+  # The page of the report in a browser, with runs made up for it.
+  if command -v chromium >/dev/null; then
+    build release || true
+    check "write page" build/release/tests/test_report '[write-page]'
+    check "page in a browser" python3 tools/check_report_page.py build/report-page/report.html \
+      --json build/report-page/compare.json --shots build/report-page
+  else
+    not_run+=("the report's page in a browser (chromium is not installed)")
+  fi
+fi
 if wanted fuzz && build fuzz; then
   check "fuzz seeds" build/fuzz/tests/fuzz/write_seeds build/fuzz/work/seeds
   for target in config token_file safetensors manifest run; do fuzz $target 60; done

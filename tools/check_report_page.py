@@ -3,12 +3,15 @@
 
     python3 tools/check_report_page.py PAGE.html [--json COMPARE.json] [--shots DIRECTORY] [--chromium PATH]
 
-Fails on console messages, on a page wider than its window (desktop and phone width), on a reference to anything outside
-the page, and on a number of the JSON (`artel compare … --json`) that the page's text does not hold. With --shots it
-leaves screenshots in light and dark at both widths.
+Fails on console messages, on a page wider than its window (desktop and phone width, light and dark), on a reference to
+anything outside the page, and on a number of the JSON (`artel compare … --json`) that the page's text does not hold. In
+every state of the switch each figure must show one drawing, whose texts stay inside it and clear of one another;
+pointing at a curve must show its numbers; every figure must save as SVG that parses, and its numbers as CSV. With
+--shots it leaves screenshots in light and dark at both widths.
 """
 
 import argparse
+import html
 import html.parser
 import json
 import pathlib
@@ -20,7 +23,11 @@ import tempfile
 
 WIDTHS = {"desktop": 1280, "phone": 390}
 SCHEMES = {"light": 1, "dark": 0}  # Chromium's preferredColorScheme
-WIDTH_PROBE = "<script>document.title='overflow '+(document.documentElement.scrollWidth-innerWidth)</script>"
+FRAME = """<!DOCTYPE html><html><head><meta charset="utf-8"><style>:root {{color-scheme: light dark}}</style></head><body>
+<iframe style="width:{width}px;height:900px;border:0" srcdoc="{page}"></iframe><script>
+onload = () => document.body.append(document.querySelector("iframe").contentDocument.getElementById("probe"));
+</script></body></html>"""
+PROBE = (pathlib.Path(__file__).parent / "report_page_probe.js").read_text()
 
 
 class TextOf(html.parser.HTMLParser):
@@ -63,16 +70,22 @@ def chromium(path, arguments):
 def check_in_browser(browser, page, shots):
     problems = []
     with tempfile.TemporaryDirectory() as scratch:
-        probe = pathlib.Path(scratch) / "page.html"
-        probe.write_text(page.read_text().replace("</body>", WIDTH_PROBE + "</body>"))
+        probed = page.read_text().replace("</body>", f"<script>{PROBE}</script></body>")
         for name, width in WIDTHS.items():
+            # In a frame: a window is at least 500 px wide.
+            probe = pathlib.Path(scratch) / f"{name}.html"
+            probe.write_text(FRAME.format(width=width, page=html.escape(probed)))
             for scheme, value in SCHEMES.items():
-                view = [f"--window-size={width},900", f"--blink-settings=preferredColorScheme={value}"]
+                view = [f"--window-size={width + 40},1000", f"--blink-settings=preferredColorScheme={value}"]
                 dom, console = chromium(browser, view + ["--dump-dom", probe.as_uri()])
-                problems += [f"{name} {scheme}: {line}" for line in console]
-                overflow = int(re.search(r"<title>overflow (-?\d+)", dom).group(1))
-                if overflow > 0:
-                    problems.append(f"{name} {scheme}: the page is {overflow} px wider than the window")
+                found = re.search(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL)
+                report = json.loads(html.unescape(found.group(1))) if found else None
+                if not report:
+                    problems.append(f"{name} {scheme}: the page's script did not come to its end")
+                elif report["width"] != width or report["dark"] != (scheme == "dark"):
+                    problems.append(f"{name} {scheme}: the browser showed {report['width']} px, dark {report['dark']}")
+                for problem in console + (report["problems"] if report else []):
+                    problems.append(f"{name} {scheme}: {problem}")
                 if shots:
                     shot = pathlib.Path(shots).resolve() / f"{page.stem}-{name}-{scheme}.png"
                     shot.parent.mkdir(parents=True, exist_ok=True)

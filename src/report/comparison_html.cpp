@@ -14,6 +14,17 @@ std::string bold(const std::string& text) {
   return concat("<b>", escape_html(text), "</b>");
 }
 
+// A line does not end between a number and its sign, or between p and its value.
+std::string unbroken(std::string text) {
+  constexpr std::string_view hard_space = "\u00a0";
+  for (const std::string_view sign : {" %", " =", "= ", " &lt;", "&lt; "}) {
+    for (size_t at = text.find(sign); at != std::string::npos; at = text.find(sign, at + 1)) {
+      text.replace(at + sign.find(' '), 1, hard_space);
+    }
+  }
+  return text;
+}
+
 std::string reach_sentence(const Comparison& comparison, size_t runner, size_t other, const Reach& reach) {
   if (!reach.tokens) return {};
   const Group& target = comparison.groups[other];
@@ -91,7 +102,8 @@ std::string verdict_list(const Comparison& comparison) {
   std::string out = "<ul class=\"verdicts\">\n";
   for (const Difference& difference : comparison.differences) {
     const bool found = difference.loss.significant.value_or(false);
-    out += concat(found ? "<li class=\"found\">" : "<li>", verdict_sentence(comparison, difference), "</li>\n");
+    out +=
+        concat(found ? "<li class=\"found\">" : "<li>", unbroken(verdict_sentence(comparison, difference)), "</li>\n");
   }
   return out + "</ul>\n";
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 
 #include "report/format.h"
 #include "util/text.h"
@@ -62,7 +63,21 @@ std::string data_number(double value) {
 }
 
 double text_width(std::string_view text) {
-  return 6.5 * static_cast<double>(display_width(text));
+  // Of DejaVu Sans, the widest of the fonts that browsers fall back to.
+  double width = 0.0;
+  for (const char letter : text) {
+    if ((static_cast<unsigned char>(letter) & 0xC0U) == 0x80U) continue;  // inside a UTF-8 character
+    if (std::strchr("ijl.,:;'|! ", letter) != nullptr) {
+      width += 3.9;
+    } else if (std::strchr("frtI()[]-/\"", letter) != nullptr) {
+      width += 5.1;
+    } else if (std::strchr("mwMW@%", letter) != nullptr) {
+      width += 11.7;
+    } else {
+      width += letter >= 'A' && letter <= 'Z' ? 9.0 : 7.7;
+    }
+  }
+  return width;
 }
 
 std::string series_class(size_t style) {
