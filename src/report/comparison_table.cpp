@@ -32,13 +32,39 @@ std::string differences_table(const Comparison& comparison) {
   table.add_column("delta", Align::right);
   table.add_column("95 % CI", Align::left);
   table.add_column("p", Align::right);
+  const bool several = comparison.differences.size() > 1;
+  if (several) table.add_column("p Holm", Align::right);
   table.add_column("verdict on a", Align::left);
   for (const Difference& difference : comparison.differences) {
-    table.add_row({comparison.groups[difference.a].name, comparison.groups[difference.b].name,
-                   format_delta(difference.loss.delta), format_interval(difference.loss.ci95),
-                   format_p(difference.loss.p_value), difference.verdict});
+    std::vector<std::string> row = {comparison.groups[difference.a].name, comparison.groups[difference.b].name,
+                                    format_delta(difference.loss.delta), format_interval(difference.loss.ci95),
+                                    format_p(difference.loss.p_value)};
+    if (several) row.push_back(format_p(difference.p_holm));
+    row.push_back(difference.verdict);
+    table.add_row(row);
   }
   return table.render();
+}
+
+// Two one-sided tests against the margin; empty without a margin or without intervals.
+std::string equivalence_table(const Comparison& comparison) {
+  TextTable table;
+  table.add_column("a", Align::left, true);
+  table.add_column("b", Align::left, true);
+  table.add_column("90 % CI", Align::left);
+  table.add_column("p", Align::right);
+  table.add_column("within the margin", Align::left);
+  bool any = false;
+  for (const Difference& difference : comparison.differences) {
+    if (!difference.equivalence) continue;
+    any = true;
+    table.add_row({comparison.groups[difference.a].name, comparison.groups[difference.b].name,
+                   format_interval(difference.equivalence->ci90), format_p(difference.equivalence->p_value),
+                   difference.equivalence->equivalent ? "shown" : "not shown"});
+  }
+  if (!any) return {};
+  return concat("\nEquivalence: difference smaller than ", *comparison.options.equivalence_margin, " nats\n",
+                table.render());
 }
 
 std::string methods_line(const Comparison& comparison) {
@@ -140,6 +166,7 @@ std::string comparison_table(const Comparison& comparison) {
   if (!comparison.differences.empty()) {
     out += concat("\nDifference of final validation loss, a - b: below zero, a is better\n",
                   differences_table(comparison), methods_line(comparison));
+    out += equivalence_table(comparison);
     out += concat("\nReaching the other's final loss (share of what the other was given)\n", reach_table(comparison));
   }
   return out + sets_table(comparison) + config_lines(comparison) + note_lines(comparison.notes);

@@ -42,6 +42,16 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+size_t widest_line(const std::string& text) {
+  size_t width = 0;
+  size_t widest = 0;
+  for (const char byte : text) {
+    width = byte == '\n' ? 0 : width + ((static_cast<unsigned char>(byte) & 0xC0U) != 0x80U ? 1 : 0);
+    widest = std::max(widest, width);
+  }
+  return widest;
+}
+
 bool any_note(const Comparison& comparison, const std::string& part) {
   return std::any_of(comparison.notes.begin(), comparison.notes.end(),
                      [&](const std::string& note) { return contains(note, part); });
@@ -266,13 +276,29 @@ TEST_CASE("the table fits 100 columns and holds sizes, losses, differences and v
   }
   const FinalLosses& losses = result.groups[1].final_losses;
   CHECK(contains(table, format_mean(losses.mean(), losses.standard_deviation())));
-  size_t width = 0;
-  size_t widest = 0;
-  for (const char byte : table) {
-    width = byte == '\n' ? 0 : width + ((static_cast<unsigned char>(byte) & 0xC0U) != 0x80U ? 1 : 0);
-    widest = std::max(widest, width);
+  CHECK(widest_line(table) <= 100);
+  CHECK_FALSE(contains(table, "Holm"));  // a single pair has nothing to allow for
+}
+
+TEST_CASE("the table of several pairs has p values for all of them together, and the numbers of the equivalence test") {
+  SyntheticSpec aoe = moe_spec(1.8);
+  aoe.name = "aoe-with-a-name-that-takes-more-room-than-there-is";
+  aoe.routing = "aoe";
+  const auto runs =
+      joined(joined(seeds_of(uoe_spec(), {1, 2, 3}), seeds_of(moe_spec(1.85), {1, 2, 3})), seeds_of(aoe, {1, 2, 3}));
+  CHECK_FALSE(contains(comparison_table(compare_runs(runs)), "Equivalence"));
+  const Comparison result = compare_runs(runs, CompareOptions{.equivalence_margin = 0.02});
+  const std::string table = comparison_table(result);
+  CAPTURE(table);
+  CHECK(contains(table, "p Holm"));
+  CHECK(contains(table, "Equivalence: difference smaller than 0.02 nats"));
+  for (const Difference& difference : result.differences) {
+    CHECK(contains(table, format_p(difference.p_holm)));
+    CHECK(contains(table, concat(format_interval(difference.equivalence->ci90), "  ")));
+    CHECK(contains(table, format_p(difference.equivalence->p_value)));
   }
-  CHECK(widest <= 100);
+  CHECK(contains(table, "not shown"));
+  CHECK(widest_line(table) <= 100);
 }
 
 }  // namespace
