@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <span>
 
 #include "ops/probe.h"
 
@@ -142,6 +143,15 @@ std::optional<Place> watched_pass(Context& context, Transformer& model, const Ba
   return place;
 }
 
+// Ranks that exchange tokens have to run the same passes.
+bool on_any_rank(const StepOptions& options, bool here) {
+  std::int64_t value = here ? 1 : 0;
+  if (options.sync != nullptr) {
+    options.sync->world().all_reduce_values(std::span(&value, 1), Purpose::control, Reduction::max);
+  }
+  return value == 1;
+}
+
 }  // namespace
 
 std::string non_finite_tensor(const std::vector<TensorPiece>& pieces) {
@@ -162,14 +172,13 @@ NonFiniteReport locate_non_finite(Context& context, Transformer& model, const Ba
     report.direction = place.direction;
     report.order = place.order;
   };
-  if (const auto place = bad_parameter(context, model.parameters())) {
-    found(*place);
-    return report;
-  }
+  report.order = std::numeric_limits<std::int64_t>::max();
+  const auto place_in_parameters = bad_parameter(context, model.parameters());
+  if (place_in_parameters) found(*place_in_parameters);
+  if (on_any_rank(options, place_in_parameters.has_value())) return report;
   std::optional<Place> origin;
   std::int64_t origin_first = 0;
   std::int64_t num_passes = 0;
-  report.order = std::numeric_limits<std::int64_t>::max();
   model.parameters().zero_gradients(context);
   for (std::int64_t first = 0; first < batch.num_samples; first += options.micro_batch_size) {
     const std::int64_t count = std::min(options.micro_batch_size, batch.num_samples - first);

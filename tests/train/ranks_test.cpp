@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "checkpoint/store.h"
 #include "comm/thread_communicator.h"
@@ -195,4 +197,31 @@ TEST_CASE("The bytes that a step sends for gradients and parameters are those of
     CHECK(row["bytes_sent"]["dispatch"].get<std::int64_t>() > 0);
   }
   CHECK(num_rows == 3);
+}
+
+TEST_CASE("Numbers that are not finite on one rank are traced by all, and end the run with their origin") {
+  const TemporaryDirectory directory;
+  write_small_data(directory);
+  struct Poison {
+    std::string name;
+    float value;
+    std::string origin;
+  };
+  const Poison p = GENERATE(Poison{"mlp.experts", std::nanf(""), "experts.4."},
+                            Poison{"lm_head.weight", std::numeric_limits<float>::infinity(), "lm_head.weight"});
+  const Visit poison = [p](Trainer& trainer, Communicator& world) {
+    if (world.rank() != 3) return;
+    for (const Parameter& parameter : trainer.model().parameters().parameters()) {
+      if (parameter.name.find(p.name) == std::string::npos) continue;
+      parameter.variable.data.data<float>()[1] = p.value;
+      return;
+    }
+  };
+  Config config = config_of(directory.path(), "uoe", {4, 2}, {"train.max_bad_steps=1"});
+  config.parallel.verify_every = 0;
+  const std::string error = error_text([&] { train(config, 4, 1 << 30, poison); });
+  INFO(error);
+  CHECK(error.find("required finite numbers, found 1 steps in a row") != std::string::npos);
+  CHECK(error.find(p.origin) != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(checkpoint_path(config, 1)));
 }
