@@ -159,7 +159,17 @@ TEST_CASE("A global batch gives the same losses and gradients on any layout of r
   expect_invariance(routing, {{2, 1, 1, 1}, {2, 2, 0, 2}, {4, 2, 1, 1}, {4, 4, 1, 2}}, {}, 10);
 }
 
-TEST_CASE("Every layout, with and without a balance loss, over 50 steps", "[slow]") {
+TEST_CASE("Layouts drawn by the seed of the tests, over 50 steps") {
+  const std::vector<Layout> layouts = all_layouts();
+  const std::vector<std::string> routings = {"softmax", "uoe", "aoe"};
+  const int draw = GENERATE(take(4, random(0, (1 << 24) - 1)));
+  const auto number = static_cast<std::size_t>(draw);
+  const Layout& layout = layouts[number % layouts.size()];
+  const double coefficient = (number / 64) % 2 == 0 ? 0.0 : 0.01;
+  expect_invariance(routings[(number / 256) % 3], {layout}, {"sequence", coefficient}, 50);
+}
+
+TEST_CASE("Every layout, with and without a balance loss, over 50 steps", "[slow][full]") {
   const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
   const auto coefficient = GENERATE(0.0, 0.01);
   expect_invariance(routing, all_layouts(), {"sequence", coefficient}, 50);
