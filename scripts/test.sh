@@ -184,7 +184,8 @@ if wanted fuzz && build fuzz; then
 fi
 
 if [[ -z "$only" ]] && ! $full; then
-  not_run+=("sanitizer builds, clang build, clang-tidy, fuzzing (scripts/test.sh --full)")
+  not_run+=("all layouts of ranks and 50 jobs that lose a rank (a draw of both ran)"
+    "sanitizer builds, clang build, clang-tidy, fuzzing (scripts/test.sh --full)")
 fi
 printf 'not run: %s\n' "$(IFS=';'; echo "${not_run[*]}" | sed 's/;/; /g')"
 if ((passed == 0)); then failed=$((failed + 1)); fi
