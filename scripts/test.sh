@@ -134,6 +134,11 @@ if wanted release; then
   run_labelled build/release mpi
   if $full; then
     check "50 jobs that lose a rank" python3 tests/train/run_mpi_train.py "$(command -v mpirun)" build/release/artel kill 50 "$seed"
+    if ((EUID == 0)) && command -v ip >/dev/null && mpirun --version 2>&1 | grep -q 'Open MPI'; then
+      check "two hosts in network namespaces" tests/train/two_hosts.sh build/release/artel
+    else
+      not_run+=("two hosts in network namespaces (needs root, iproute2 and Open MPI)")
+    fi
   fi
   check "includes" python3 tools/check_includes.py
 fi
