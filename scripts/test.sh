@@ -141,6 +141,7 @@ if wanted release; then
     fi
   fi
   check "includes" python3 tools/check_includes.py
+  check "documentation quotes" python3 tools/check_doc_quotes.py
 fi
 if wanted isa; then
   # oneDNN's own limit; where the processor has no more than that anyway the run repeats the release one.
