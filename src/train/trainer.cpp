@@ -185,6 +185,7 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
   }
   progress.finish_line();
   profiler_->finish();
+  report_memory();
   const bool finished = step_ >= config_.train.steps;
   if (!finished) save();
   const std::string error = writer_->finish();

@@ -55,6 +55,8 @@ class Trainer {
   bool agree_to_stop(const std::function<bool()>& should_stop);
   /// Errors: copies of parameters that differ between ranks.
   void check_replicas();
+  /// Logs the most memory that tensors and transfers took on this rank.
+  void report_memory();
   /// Bytes that this rank sent since the last call, by purpose.
   Json take_bytes_sent();
   /// Whether this rank writes what one rank writes for all.

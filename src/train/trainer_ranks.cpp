@@ -51,6 +51,14 @@ void Trainer::check_replicas() {
   check(mesh_.expert_replicas(), ParameterKind::expert, "experts");
 }
 
+void Trainer::report_memory() {
+  const auto tensors = static_cast<double>(runtime_.context().allocator.stats().peak_bytes);
+  const auto transfers = static_cast<double>(mesh_.world().buffer_stats().peak_bytes);
+  log_.info(concat("peak memory", mesh_.world().size() > 1 ? concat(" of rank ", mesh_.world().rank()) : "", ": ",
+                   format_bytes(tensors), " in tensors",
+                   transfers > 0.0 ? concat(", ", format_bytes(transfers), " beside them in transfers") : ""));
+}
+
 Json Trainer::take_bytes_sent() {
   Json sent = Json::object();
   for (std::size_t i = 0; i < num_purposes; ++i) {
