@@ -13,6 +13,7 @@
 #include "support/temporary_directory.h"
 #include "train/small_run.h"
 #include "train/trainer.h"
+#include "util/error.h"
 
 using namespace artel;
 
@@ -224,4 +225,40 @@ TEST_CASE("Numbers that are not finite on one rank are traced by all, and end th
   CHECK(error.find("required finite numbers, found 1 steps in a row") != std::string::npos);
   CHECK(error.find(p.origin) != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(checkpoint_path(config, 1)));
+}
+
+TEST_CASE("A disk that is full for one rank costs all of them one checkpoint and nothing else") {
+  // Fails where rank 2 writes its share of step 4.
+  class FullDisk final : public PosixFileLayer {
+   public:
+    OutputFile open_write(const std::string& path) override {
+      if (path.find("step-00000004/model-00002") != std::string::npos) fail("files", "no space left for " + path);
+      return PosixFileLayer::open_write(path);
+    }
+  };
+  const TemporaryDirectory directory;
+  write_small_data(directory);
+  const Config config = config_of(directory.path(), "uoe", {4, 2});
+  run_thread_ranks(4, {}, [&](Communicator& world) {
+    FullDisk files;
+    Log log("", Screen::none);
+    Runtime runtime(config.train, log, world);
+    Trainer trainer(config, runtime, files, log, {});
+    CHECK(trainer.run());
+  });
+  PosixFileLayer files;
+  CHECK_FALSE(files.exists(checkpoint_path(config, 4)));
+  CHECK(Checkpoint(files, checkpoint_path(config, 8)).step() == 8);
+  CHECK(Checkpoint(files, checkpoint_path(config, 12)).step() == 12);
+  std::ifstream rows(join_path(directory.path(), "r/metrics.jsonl"));
+  int num_events = 0;
+  for (std::string line; std::getline(rows, line);) {
+    const Json row = parse_json(line, "metrics");
+    if (row.value("event", "") != "checkpoint_failed") continue;
+    ++num_events;
+    CHECK(row["error"].get<std::string>().find("no space left for ") != std::string::npos);
+    CHECK(row["error"].get<std::string>().find("(rank 2)") != std::string::npos);
+  }
+  CHECK(num_events == 1);
+  CHECK(read_losses(config).size() == 12);
 }
