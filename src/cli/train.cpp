@@ -1,5 +1,8 @@
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <memory>
+#include <optional>
+#include <thread>
 
 #include "cli/commands.h"
 #include "comm/launch.h"
@@ -7,6 +10,7 @@
 #include "train/stop_signal.h"
 #include "train/trainer.h"
 #include "util/error.h"
+#include "util/file_lock.h"
 #include "util/files.h"
 #include "util/text.h"
 
@@ -27,9 +31,24 @@ Log open_log(const std::string& run_directory, int rank) {
   return Log(join_path(run_directory, concat("log-rank", rank, ".txt")), Screen::none);
 }
 
+// Two jobs that write to one run directory would spoil it for both. What a killed job left behind ends within seconds.
+FileLock lock_run(const std::string& run_directory) {
+  constexpr int num_tries = 50;
+  for (int i = 0; i < num_tries; ++i) {
+    if (std::optional<FileLock> lock = FileLock::try_acquire(join_path(run_directory, "train.lock"))) {
+      return std::move(*lock);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  fail("run", concat("required a run directory that no other process trains in, found ", run_directory,
+                     " locked; wait for the end of that run, or choose another run.name"));
+}
+
 void train_as_rank(const Config& config, const TrainArguments& arguments, const StopSignal& stop, FileLayer& files,
                    Log& log, Communicator& world) {
   const std::string run_directory = join_path(config.run.directory, config.run.name);
+  const std::optional<FileLock> lock =
+      world.rank() == 0 ? std::optional<FileLock>(lock_run(run_directory)) : std::nullopt;
   Runtime runtime(config.train, log, world);
   Trainer trainer(config, runtime, files, log, arguments.options);
   log.info(concat("training ", config.run.name, " on ", runtime.device(), ", ", runtime.precision(), ", ",

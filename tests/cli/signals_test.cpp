@@ -85,3 +85,16 @@ TEST_CASE("A run whose checkpoints find no room on the disk trains to its end, s
   CHECK(last_step(directory.file("tiny/metrics.jsonl")) == 8);
   CHECK(contents(directory.file("tiny/metrics.jsonl")).find("\"event\":\"checkpoint_failed\"") != std::string::npos);
 }
+
+TEST_CASE("A second run in the same directory is refused while the first one trains") {
+  const TemporaryDirectory directory;
+  const std::string config = tiny_config(directory);
+  const std::string endless = "train.steps=1000000";
+  Program first({"train", "-c", config, "--set", endless}, directory.file("first"));
+  REQUIRE(wait_until([&] { return contents(directory.file("first")).find("training tiny") != std::string::npos; }));
+  Program second({"train", "-c", config, "--set", endless}, directory.file("second"));
+  CHECK(second.wait() == 1);
+  CHECK(second.errors().find("required a run directory that no other process trains in") != std::string::npos);
+  first.signal(SIGTERM);
+  CHECK(first.wait() == 0);
+}
