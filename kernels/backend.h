@@ -200,9 +200,10 @@ class Backend {
   virtual void load_balance(In counts, float scale, Out balance) = 0;
   /// sums [M, N] f32 = sums of the rows of x [T, N] f32 in each set, in ascending order.
   virtual void set_sums(In x, std::int64_t tokens_per_set, Out sums) = 0;
-  /// How decided the choices are: sums f64 [2] = sums over the tokens, in ascending order, of the entropy of the token's
-  /// row of probs, in nats, and of its margin, the least probability chosen less the largest not chosen (0 where either
-  /// is missing). probs [T, N] f32; the slots of token t are token_offsets[t] .. token_offsets[t+1] of ids [A] i32.
+  /// How decided the choices are: sums f64 [2] = sums over the tokens, in ascending order, of the entropy of the
+  /// token's row of probs, in nats, and of its margin, the least probability chosen less the largest not chosen (0
+  /// where either is missing). probs [T, N] f32; the slots of token t are token_offsets[t] .. token_offsets[t+1] of ids
+  /// [A] i32.
   virtual void routing_statistics(In probs, In ids, In token_offsets, Out sums) = 0;
 
   // ---- permutation

@@ -33,7 +33,7 @@ class MetricsFile {
   OutputFile file_;
   std::size_t size_ = 0;  ///< bytes of the whole lines in the file
   std::int64_t attempt_ = 1;
-  bool torn_ = false;     ///< a part of a line may stand behind them
+  bool torn_ = false;  ///< a part of a line may stand behind them
   bool failing_ = false;
   std::string pending_;  ///< lines to be written
   std::int64_t num_pending_ = 0;

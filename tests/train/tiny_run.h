@@ -86,7 +86,9 @@ inline std::map<std::int64_t, Json> training_rows(const Config& config) {
 /// What a Trainer needs around it.
 struct TinyTrainer {
   explicit TinyTrainer(const Config& config, const TrainOptions& options = {}, FileLayer* layer = nullptr)
-      : log("", Screen::none), runtime(config.train, log), trainer(config, runtime, layer ? *layer : files, log, options) {}
+      : log("", Screen::none),
+        runtime(config.train, log),
+        trainer(config, runtime, layer ? *layer : files, log, options) {}
 
   PosixFileLayer files;
   Log log;
