@@ -3,14 +3,12 @@
 #include <cmath>
 #include <map>
 #include <mutex>
-#include <random>
 
 #include "checkpoint/parameters.h"
 #include "comm/thread_communicator.h"
-#include "config/yaml.h"
 #include "support/catch.h"
 #include "support/temporary_directory.h"
-#include "train/small_run.h"
+#include "train/tiny_run.h"
 #include "train/trainer.h"
 
 using namespace artel;
@@ -39,9 +37,10 @@ struct Balance {
 
 constexpr int global_batch_size = 8;
 
-Config config_of(const std::string& directory, const std::string& routing, const Layout& layout, const Balance& balance,
-                 int steps) {
+Config config_of(const TemporaryDirectory& directory, const std::string& routing, const Layout& layout,
+                 const Balance& balance, int steps) {
   std::vector<std::string> overrides = {
+      "model.num_experts=8",
       "model.router_aux_loss_scope=" + balance.scope,
       "model.router_aux_loss_coef=" + std::to_string(balance.coefficient),
       "train.steps=" + std::to_string(steps),
@@ -55,7 +54,7 @@ Config config_of(const std::string& directory, const std::string& routing, const
       "validation.every=0",
       "run.tensorboard=false",
   };
-  return small_config(directory, routing, layout.precision, overrides);
+  return config_of(directory, routing, layout.precision, overrides);
 }
 
 struct Result {
@@ -82,8 +81,8 @@ void add_pieces(const std::vector<TensorPiece>& pieces, std::map<std::string, st
 
 Result train(const std::string& routing, const Layout& layout, const Balance& balance, int steps) {
   const TemporaryDirectory directory;
-  write_small_data(directory);
-  const Config config = config_of(directory.path(), routing, layout, balance, steps);
+  prepare(directory);
+  const Config config = config_of(directory, routing, layout, balance, steps);
   Result result;
   std::mutex mutex;
   run_thread_ranks(layout.world, {}, [&](Communicator& world) {
@@ -99,7 +98,7 @@ Result train(const std::string& routing, const Layout& layout, const Balance& ba
     const std::lock_guard lock(mutex);
     add_pieces(pieces, result.gradients);
   });
-  result.losses = read_losses(config);
+  result.losses = losses_of(config);
   return result;
 }
 

@@ -11,8 +11,7 @@
 #include "support/catch.h"
 #include "support/error_text.h"
 #include "support/temporary_directory.h"
-#include "train/small_run.h"
-#include "train/trainer.h"
+#include "train/tiny_run.h"
 #include "util/error.h"
 
 using namespace artel;
@@ -24,19 +23,24 @@ struct Ranks {
   int expert = 1;
 };
 
-Config config_of(const std::string& directory, const std::string& routing, Ranks ranks,
-                 const std::vector<std::string>& more = {}) {
-  std::vector<std::string> overrides = {
-      "train.micro_batch_size=" + std::to_string(8 / ranks.world), "model.router_aux_loss_scope=sequence",
-      "parallel.expert=" + std::to_string(ranks.expert), "run.tensorboard=false", "parallel.verify_every=1"};
+Config ranks_config(const TemporaryDirectory& directory, const std::string& routing, Ranks ranks,
+                    const std::vector<std::string>& more = {}) {
+  std::vector<std::string> overrides = {"model.num_experts=8",
+                                        "train.global_batch_size=8",
+                                        "train.threads=1",
+                                        "train.micro_batch_size=" + std::to_string(8 / ranks.world),
+                                        "model.router_aux_loss_scope=sequence",
+                                        "parallel.expert=" + std::to_string(ranks.expert),
+                                        "run.tensorboard=false",
+                                        "parallel.verify_every=1"};
   overrides.insert(overrides.end(), more.begin(), more.end());
-  return small_config(directory, routing, "fp32", overrides);
+  return config_of(directory, routing, "fp32", overrides);
 }
 
 using Visit = std::function<void(Trainer&, Communicator&)>;
 
 // Trains on ranks that are threads, to `last_step` or the config's; `before` looks at each rank's trainer first.
-void train(const Config& config, int world_size, std::int64_t last_step = 1 << 30, const Visit& before = {}) {
+void train_ranks(const Config& config, int world_size, std::int64_t last_step = 1 << 30, const Visit& before = {}) {
   run_thread_ranks(world_size, {}, [&](Communicator& world) {
     PosixFileLayer files;
     Log log("", Screen::none);
@@ -73,22 +77,22 @@ std::map<std::string, std::string> tensors_of(const std::string& path) {
 TEST_CASE("A checkpoint of four ranks goes on under any layout, and its tensors are the same there") {
   const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
   const TemporaryDirectory whole;
-  write_small_data(whole);
-  train(config_of(whole.path(), routing, {4, 4}), 4);
-  const std::map<std::int64_t, double> expected = read_losses(config_of(whole.path(), routing, {4, 4}));
+  prepare(whole);
+  train_ranks(ranks_config(whole, routing, {4, 4}), 4);
+  const std::map<std::int64_t, double> expected = losses_of(ranks_config(whole, routing, {4, 4}));
   REQUIRE(expected.size() == 12);
 
   for (const Ranks ranks : {Ranks{1, 1}, Ranks{2, 2}, Ranks{2, 1}, Ranks{4, 2}}) {
     INFO(routing << ", to world " << ranks.world << ", expert " << ranks.expert);
     const TemporaryDirectory parts;
-    write_small_data(parts);
-    train(config_of(parts.path(), routing, {4, 4}), 4, 8);
-    const std::string path = checkpoint_path(config_of(parts.path(), routing, {4, 4}), 8);
+    prepare(parts);
+    train_ranks(ranks_config(parts, routing, {4, 4}), 4, 8);
+    const std::string path = checkpoint_path(ranks_config(parts, routing, {4, 4}), 8);
     const auto saved = tensors_of(path);
 
     // Loaded and saved again without a step in between.
     const TemporaryDirectory again;
-    const Config resharded = config_of(parts.path(), routing, ranks, {"run.directory=" + again.path()});
+    const Config resharded = ranks_config(parts, routing, ranks, {"run.directory=" + again.path()});
     run_thread_ranks(ranks.world, {}, [&](Communicator& world) {
       PosixFileLayer files;
       Log log("", Screen::none);
@@ -100,8 +104,8 @@ TEST_CASE("A checkpoint of four ranks goes on under any layout, and its tensors 
     });
     CHECK(tensors_of(checkpoint_path(resharded, 8)) == saved);
 
-    train(config_of(parts.path(), routing, ranks), ranks.world);
-    const std::map<std::int64_t, double> actual = read_losses(config_of(parts.path(), routing, ranks));
+    train_ranks(ranks_config(parts, routing, ranks), ranks.world);
+    const std::map<std::int64_t, double> actual = losses_of(ranks_config(parts, routing, ranks));
     REQUIRE(actual.size() == expected.size());
     for (const auto& [step, loss] : expected) {
       INFO("step " << step);
@@ -114,19 +118,19 @@ TEST_CASE("Resuming on the same layout has the bits of a run without a break") {
   const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
   const TemporaryDirectory whole;
   const TemporaryDirectory parts;
-  write_small_data(whole);
-  write_small_data(parts);
-  train(config_of(whole.path(), routing, {4, 2}), 4);
-  train(config_of(parts.path(), routing, {4, 2}), 4, 7);
-  train(config_of(parts.path(), routing, {4, 2}), 4);
-  CHECK(read_losses(config_of(parts.path(), routing, {4, 2})) == read_losses(config_of(whole.path(), routing, {4, 2})));
-  CHECK(tensors_of(checkpoint_path(config_of(parts.path(), routing, {4, 2}), 12)) ==
-        tensors_of(checkpoint_path(config_of(whole.path(), routing, {4, 2}), 12)));
+  prepare(whole);
+  prepare(parts);
+  train_ranks(ranks_config(whole, routing, {4, 2}), 4);
+  train_ranks(ranks_config(parts, routing, {4, 2}), 4, 7);
+  train_ranks(ranks_config(parts, routing, {4, 2}), 4);
+  CHECK(losses_of(ranks_config(parts, routing, {4, 2})) == losses_of(ranks_config(whole, routing, {4, 2})));
+  CHECK(tensors_of(checkpoint_path(ranks_config(parts, routing, {4, 2}), 12)) ==
+        tensors_of(checkpoint_path(ranks_config(whole, routing, {4, 2}), 12)));
 }
 
 TEST_CASE("A copy of a parameter that has drifted ends the run and is named") {
   const TemporaryDirectory directory;
-  write_small_data(directory);
+  prepare(directory);
   const auto [parameter, group] =
       GENERATE(table<std::string, std::string>({{"model.norm.weight", "dense parameters on the ranks of group world"},
                                                 {"mlp.experts", "experts on the ranks"}}));
@@ -140,8 +144,8 @@ TEST_CASE("A copy of a parameter that has drifted ends the run and is named") {
       return;
     }
   };
-  const Config config = config_of(directory.path(), "uoe", {4, 2}, {"parallel.zero_stage=0"});
-  const std::string error = error_text([&] { train(config, 4, 1 << 30, disturb); });
+  const Config config = ranks_config(directory, "uoe", {4, 2}, {"parallel.zero_stage=0"});
+  const std::string error = error_text([&] { train_ranks(config, 4, 1 << 30, disturb); });
   INFO(error);
   CHECK(error.find("[replicas] required equal " + group) != std::string::npos);
   CHECK(error.find("after step 1") != std::string::npos);
@@ -149,8 +153,8 @@ TEST_CASE("A copy of a parameter that has drifted ends the run and is named") {
 
 TEST_CASE("A stop that one rank alone is asked for stops all of them at the same step") {
   const TemporaryDirectory directory;
-  write_small_data(directory);
-  const Config config = config_of(directory.path(), "uoe", {4, 2});
+  prepare(directory);
+  const Config config = ranks_config(directory, "uoe", {4, 2});
   std::atomic<int> steps{0};
   run_thread_ranks(4, {}, [&](Communicator& world) {
     PosixFileLayer files;
@@ -169,13 +173,13 @@ TEST_CASE("A stop that one rank alone is asked for stops all of them at the same
 
 TEST_CASE("The bytes that a step sends for gradients and parameters are those of the formulas") {
   const TemporaryDirectory directory;
-  write_small_data(directory);
+  prepare(directory);
   const auto zero_stage = GENERATE(0, 1);
   const Config config =
-      config_of(directory.path(), "softmax", {4, 2}, {"parallel.zero_stage=" + std::to_string(zero_stage)});
+      ranks_config(directory, "softmax", {4, 2}, {"parallel.zero_stage=" + std::to_string(zero_stage)});
   std::int64_t gradients = 0;
   std::int64_t parameters = 0;
-  train(config, 4, 3, [&](Trainer& trainer, Communicator& world) {
+  train_ranks(config, 4, 3, [&](Trainer& trainer, Communicator& world) {
     if (world.rank() != 0) return;
     for (const GradientBucket& bucket : trainer.buckets()) {
       const auto num_ranks = static_cast<std::int64_t>(bucket.cuts.size()) - 1;
@@ -202,7 +206,7 @@ TEST_CASE("The bytes that a step sends for gradients and parameters are those of
 
 TEST_CASE("Numbers that are not finite on one rank are traced by all, and end the run with their origin") {
   const TemporaryDirectory directory;
-  write_small_data(directory);
+  prepare(directory);
   struct Poison {
     std::string name;
     float value;
@@ -218,9 +222,9 @@ TEST_CASE("Numbers that are not finite on one rank are traced by all, and end th
       return;
     }
   };
-  Config config = config_of(directory.path(), "uoe", {4, 2}, {"train.max_bad_steps=1"});
+  Config config = ranks_config(directory, "uoe", {4, 2}, {"train.max_bad_steps=1"});
   config.parallel.verify_every = 0;
-  const std::string error = error_text([&] { train(config, 4, 1 << 30, poison); });
+  const std::string error = error_text([&] { train_ranks(config, 4, 1 << 30, poison); });
   INFO(error);
   CHECK(error.find("required finite numbers, found 1 steps in a row") != std::string::npos);
   CHECK(error.find(p.origin) != std::string::npos);
@@ -237,8 +241,8 @@ TEST_CASE("A disk that is full for one rank costs all of them one checkpoint and
     }
   };
   const TemporaryDirectory directory;
-  write_small_data(directory);
-  const Config config = config_of(directory.path(), "uoe", {4, 2});
+  prepare(directory);
+  const Config config = ranks_config(directory, "uoe", {4, 2});
   run_thread_ranks(4, {}, [&](Communicator& world) {
     FullDisk files;
     Log log("", Screen::none);
@@ -260,5 +264,5 @@ TEST_CASE("A disk that is full for one rank costs all of them one checkpoint and
     CHECK(row["error"].get<std::string>().find("(rank 2)") != std::string::npos);
   }
   CHECK(num_events == 1);
-  CHECK(read_losses(config).size() == 12);
+  CHECK(losses_of(config).size() == 12);
 }

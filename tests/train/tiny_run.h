@@ -83,6 +83,13 @@ inline std::map<std::int64_t, Json> training_rows(const Config& config) {
   return rows;
 }
 
+/// The training loss of every step, the last attempt's at each.
+inline std::map<std::int64_t, double> losses_of(const Config& config) {
+  std::map<std::int64_t, double> losses;
+  for (const auto& [step, row] : training_rows(config)) losses[step] = row["loss"].get<double>();
+  return losses;
+}
+
 /// What a Trainer needs around it.
 struct TinyTrainer {
   explicit TinyTrainer(const Config& config, const TrainOptions& options = {}, FileLayer* layer = nullptr)
