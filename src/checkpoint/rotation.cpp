@@ -100,7 +100,7 @@ void remove_leftovers(FileLayer& files, const std::string& directory) {
 
 std::string commit_checkpoint(FileLayer& files, const std::string& directory, std::int64_t step) {
   supersede_from(files, directory, step);
-  const std::string path = join_path(directory, step_name(step));
+  std::string path = join_path(directory, step_name(step));
   files.rename(temporary_path(directory, step), path);
   files.fsync_directory(directory);
   return path;
