@@ -20,12 +20,34 @@ artel="${ARTEL:-$(cd "$(dirname "$0")/../.." && pwd)/build/release/artel}"
 
 options=(-n "$ranks")
 if mpirun --version 2>&1 | grep -q -e 'Open MPI' -e OpenRTE; then
-  # Time to finish the step and to save after SIGTERM; Open MPI's own default is one second.
-  options+=(--mca odls_base_sigkill_timeout 600 --bind-to none)
+  options+=(--bind-to none)
   [[ $(id -u) -eq 0 ]] && options+=(--allow-run-as-root)
   ((ranks > $(nproc))) && [[ -z "$hostfile" ]] && options+=(--oversubscribe)
   [[ -n "$hostfile" ]] && options+=(--hostfile "$hostfile")
 elif [[ -n "$hostfile" ]]; then
   options+=(-f "$hostfile")
 fi
-exec mpirun "${options[@]}" "$artel" "$@"
+
+# Launchers end their ranks a second after SIGTERM, too soon to save; SIGUSR1 they pass on and let be. A session of its
+# own keeps Ctrl-C of a terminal from the launcher.
+setsid mpirun "${options[@]}" "$artel" "$@" &
+launcher=$!
+asked=false
+ask() {
+  if $asked; then
+    kill -TERM "$launcher"
+  else
+    asked=true
+    echo "mpirun.sh: the ranks finish their step and save; once more to end them at once" >&2
+    kill -USR1 "$launcher"
+  fi
+}
+trap ask INT TERM
+code=0
+while :; do
+  code=0
+  wait "$launcher" || code=$?
+  # A trapped signal ends `wait` too.
+  kill -0 "$launcher" 2>/dev/null || break
+done
+exit "$code"

@@ -3,8 +3,8 @@
 #   sbatch --nodes=2 --ntasks-per-node=4 scripts/launch/slurm.sh train -c x.yaml --set parallel.expert=4
 #SBATCH --job-name=artel
 #SBATCH --output=%x-%j.out
-# SIGTERM five minutes before the time limit: the ranks finish the step and save; submit the same line again to go on.
-#SBATCH --signal=TERM@300
+# Five minutes before the time limit the ranks are asked to finish the step and save; submit the same line again to go on.
+#SBATCH --signal=USR1@300
 set -euo pipefail
 
 artel="${ARTEL:-build/release/artel}"

@@ -57,7 +57,8 @@ void train_as_rank(const Config& config, const TrainArguments& arguments, const 
   if (trainer.run([&stop] { return stop.requested(); })) {
     log.info(concat("finished: ", run_directory));
   } else {
-    log.info(concat("stopped after step ", trainer.step(), "; to go on: ", arguments.options.resume_command));
+    log.info(concat("stopped after step ", trainer.step(), "; to go on: ",
+                    world.size() > 1 ? concat("mpirun -n ", world.size(), " ") : "", arguments.options.resume_command));
   }
 }
 

@@ -13,6 +13,7 @@ sigset_t stop_signals() {
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGUSR1);
   return set;
 }
 
@@ -35,8 +36,12 @@ void StopSignal::wait_for_signals() {
   const sigset_t set = stop_signals();
   const timespec interval{0, 100'000'000};
   while (!ending_.load()) {
-    if (sigtimedwait(&set, nullptr, &interval) < 0) continue;
-    if (requested_.exchange(true)) _exit(130);
+    const int signal = sigtimedwait(&set, nullptr, &interval);
+    if (signal < 0) continue;
+    if (requested_.exchange(true)) {
+      if (signal == SIGUSR1) continue;
+      _exit(130);
+    }
     static constexpr char notice[] = "\nstopping after this step; once more to stop at once\n";
     (void)!write(STDERR_FILENO, notice, sizeof notice - 1);
   }
