@@ -36,12 +36,12 @@ float* CpuBackend::scratch(int worker, int slot, std::int64_t num_floats) {
 
 void CpuBackend::upload(const void* host, Out y) {
   check_contiguous("upload", "y", y);
-  std::memcpy(y.raw(), host, y.nbytes());
+  if (y.nbytes() > 0) std::memcpy(y.raw(), host, y.nbytes());  // the pointer of an empty vector may be null
 }
 
 void CpuBackend::download(In x, void* host) {
   check_contiguous("download", "x", x);
-  std::memcpy(host, x.raw(), x.nbytes());
+  if (x.nbytes() > 0) std::memcpy(host, x.raw(), x.nbytes());
 }
 
 }  // namespace artel
