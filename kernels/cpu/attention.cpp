@@ -8,8 +8,8 @@
 #include <limits>
 #include <string>
 
-#include "kernels/cpu/attention_checks.h"
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/attention.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/products.h"
 #include "kernels/cpu/rows/attention.h"

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <string>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "util/error.h"
 
 namespace artel {

@@ -2,7 +2,7 @@
 #include <string>
 #include <type_traits>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/elementwise.h"
 #include "kernels/cpu/tasks.h"

@@ -1,6 +1,6 @@
 #include <string>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/embedding.h"
 #include "kernels/cpu/tasks.h"

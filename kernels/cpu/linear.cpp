@@ -4,7 +4,7 @@
 #include <array>
 #include <string>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/products.h"
 #include "util/error.h"

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <string>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/optimizer.h"
 #include "kernels/cpu/tasks.h"

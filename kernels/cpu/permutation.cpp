@@ -2,7 +2,7 @@
 #include <cstring>
 #include <string>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/permutation.h"
 #include "kernels/cpu/tasks.h"

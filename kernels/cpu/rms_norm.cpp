@@ -1,5 +1,5 @@
 #include "kernels/cpu/rows/rms_norm.h"
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/elementwise.h"
 #include "kernels/cpu/tasks.h"

@@ -2,8 +2,8 @@
 
 #include <type_traits>
 
-#include "kernels/cpu/attention_checks.h"
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/attention.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/elementwise.h"
 #include "kernels/cpu/tasks.h"

@@ -1,5 +1,5 @@
 #include "kernels/cpu/rows/swiglu.h"
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/tasks.h"
 #include "util/error.h"

@@ -1,5 +1,5 @@
 #include "kernels/cpu/rows/uoe.h"
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/routing.h"
 #include "kernels/cpu/tasks.h"

@@ -1,4 +1,4 @@
-#include "kernels/cpu/attention_checks.h"
+#include "kernels/checks/attention.h"
 
 #include <string>
 

@@ -1,4 +1,4 @@
-#include "kernels/cpu/checks.h"
+#include "kernels/checks/checks.h"
 
 #include <string>
 
