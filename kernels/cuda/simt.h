@@ -87,11 +87,12 @@ struct alignas(sizeof(T) * width) Pack {
 template <class T>
 constexpr int pack_width = static_cast<int>(16 / sizeof(T));
 
-/// Whether rows that begin at `data` and lie `stride` elements apart can be read in packs of 16 bytes, all of a row's
-/// `size` elements.
-template <class T>
+/// Whether rows that begin at `data` and lie `stride` elements apart can be read in packs of `width` elements (16 bytes
+/// unless said), all of a row's `size` elements.
+template <class T, int width = pack_width<T>>
 bool packs(const T* data, std::int64_t size, std::int64_t stride) {
-  return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && size % pack_width<T> == 0 && stride % pack_width<T> == 0;
+  return reinterpret_cast<std::uintptr_t>(data) % sizeof(Pack<T, width>) == 0 && size % width == 0 &&
+         stride % width == 0;
 }
 
 /// Sum over the lanes of a warp, the same bits in every lane. All 32 lanes call it.
