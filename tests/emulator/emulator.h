@@ -31,6 +31,12 @@ struct Config {
   double preempt = 0;
   /// Size of the device's memory, read when it is first used.
   std::size_t heap_bytes = std::size_t{256} << 20;
+  /// What the runtime says of the machine. All devices have one memory.
+  int num_devices = 1;
+  int compute_capability = 90;
+  int driver_version = 13000;
+  /// A wait in which nothing moves for so long is reported (stream).
+  double stall_seconds = 60;
 };
 Config& config();
 
