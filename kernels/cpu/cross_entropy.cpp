@@ -1,6 +1,7 @@
 #include <string>
 
-#include "kernels/checks/checks.h"
+#include "kernels/checks/cross_entropy.h"
+
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/cross_entropy.h"
 #include "kernels/cpu/tasks.h"
@@ -23,13 +24,9 @@ void check_targets(const Tensor& targets, std::int64_t vocab_size) {
 }  // namespace
 
 void CpuBackend::cross_entropy(InOut logits, In targets, float grad_scale, bool backward, Out losses) {
-  check_rank("cross_entropy", "logits", logits, 2);
-  const DType act = check_act("cross_entropy", "logits", logits);
-  check_contiguous("cross_entropy", "logits", logits);
+  check_cross_entropy(logits, targets, losses);
   const std::int64_t num_rows = logits.size(0);
   const std::int64_t vocab_size = logits.size(1);
-  check_dense("cross_entropy", "targets", targets, {num_rows}, DType::i32);
-  check_dense("cross_entropy", "losses", losses, {num_rows}, DType::f32);
   check_targets(targets, vocab_size);
 
   const std::int32_t* const ptargets = targets.data<std::int32_t>();
@@ -44,7 +41,7 @@ void CpuBackend::cross_entropy(InOut logits, In targets, float grad_scale, bool 
       }
     });
   };
-  if (act == DType::f32) {
+  if (logits.dtype() == DType::f32) {
     run(cpu::loss_rows_f32(isa_), logits.data<float>());
   } else {
     run(cpu::loss_rows_bf16(isa_), logits.data<bf16>());

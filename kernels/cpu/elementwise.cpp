@@ -1,12 +1,10 @@
-#include <cmath>
-#include <string>
+#include "kernels/checks/elementwise.h"
+
 #include <type_traits>
 
-#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/elementwise.h"
 #include "kernels/cpu/tasks.h"
-#include "util/error.h"
 
 namespace artel {
 namespace {
@@ -28,11 +26,11 @@ const cpu::ElementRows<From, To>& element_rows(cpu::Isa isa) {
 
 /// run(from, to) with null pointers that carry the element types of x and y, each f32 or bf16.
 template <class Run>
-void with_types(const char* op, const Tensor& x, const Tensor& y, const Run& run) {
+void with_types(const Tensor& x, const Tensor& y, const Run& run) {
   constexpr float* f32 = nullptr;
   constexpr bf16* half = nullptr;
-  const bool x_is_f32 = check_act(op, "x", x) == DType::f32;
-  const bool y_is_f32 = check_act(op, "y", y) == DType::f32;
+  const bool x_is_f32 = x.dtype() == DType::f32;
+  const bool y_is_f32 = y.dtype() == DType::f32;
   if (x_is_f32) {
     y_is_f32 ? run(f32, f32) : run(f32, half);
   } else {
@@ -44,13 +42,8 @@ void with_types(const char* op, const Tensor& x, const Tensor& y, const Run& run
 template <class Pick>
 void run_elementwise(ThreadPool& pool, cpu::Isa isa, const char* op, const Tensor& x, const Tensor& y,
                      const Pick& pick) {
-  check_contiguous(op, "x", x);
-  check_contiguous(op, "y", y);
-  if (x.numel() != y.numel()) {
-    fail(op, "required x and y of the same number of elements, found " + x.shape().to_string() + " and " +
-                 y.shape().to_string());
-  }
-  with_types(op, x, y, [&](auto* from, auto* to) {
+  check_elementwise(op, x, y);
+  with_types(x, y, [&](auto* from, auto* to) {
     using From = std::remove_pointer_t<decltype(from)>;
     using To = std::remove_pointer_t<decltype(to)>;
     const From* const px = x.data<From>();
@@ -71,7 +64,7 @@ void fill_with(ThreadPool& pool, const Tensor& x, T value) {
 }  // namespace
 
 void CpuBackend::fill(Out x, float value) {
-  check_contiguous("fill", "x", x);
+  check_fill(x, value);
   switch (x.dtype()) {
     case DType::f32:
       return fill_with(pool_, x, value);
@@ -80,9 +73,6 @@ void CpuBackend::fill(Out x, float value) {
     case DType::f64:
       return fill_with(pool_, x, static_cast<double>(value));
     case DType::i32:
-      if (!(value >= -0x1p31F && value < 0x1p31F) || value != std::floor(value)) {
-        fail("fill", "required a whole number for a tensor of type i32, found " + std::to_string(value));
-      }
       return fill_with(pool_, x, static_cast<std::int32_t>(value));
   }
 }
@@ -96,11 +86,8 @@ void CpuBackend::add(In x, InOut y) {
 }
 
 void CpuBackend::swap_leading(In x, Out y, Accumulate accumulate) {
-  check_rank("swap_leading", "x", x, 3);
-  check_contiguous("swap_leading", "x", x);
-  check_shape("swap_leading", "y", y, {x.size(1), x.size(0), x.size(2)});
-  check_contiguous("swap_leading", "y", y);
-  with_types("swap_leading", x, y, [&](auto* from, auto* to) {
+  check_swap_leading(x, y);
+  with_types(x, y, [&](auto* from, auto* to) {
     using From = std::remove_pointer_t<decltype(from)>;
     using To = std::remove_pointer_t<decltype(to)>;
     const From* const px = x.data<From>();

@@ -1,6 +1,7 @@
 #include <string>
 
-#include "kernels/checks/checks.h"
+#include "kernels/checks/embedding.h"
+
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/embedding.h"
 #include "kernels/cpu/tasks.h"
@@ -40,25 +41,15 @@ void run_backward(ThreadPool& pool, const cpu::EmbeddingRows<T>& rows, const Ten
 }  // namespace
 
 void CpuBackend::embedding(In table, In ids, Out y) {
-  check_rank("embedding", "table", table, 2);
-  const DType act = check_act("embedding", "table", table);
-  check_contiguous("embedding", "table", table);
-  check_rank("embedding", "ids", ids, 1);
-  check_dense("embedding", "ids", ids, {ids.size(0)}, DType::i32);
-  check_dense("embedding", "y", y, {ids.size(0), table.size(1)}, act);
+  check_embedding(table, ids, y);
   check_ids("embedding", ids, table.size(0));
   gather_rows(table, ids, y);
 }
 
 void CpuBackend::embedding_backward(In ids, In dy, InOut dtable) {
-  check_rank("embedding_backward", "dtable", dtable, 2);
-  check_dense("embedding_backward", "dtable", dtable, dtable.shape(), DType::f32);
-  check_rank("embedding_backward", "ids", ids, 1);
-  check_dense("embedding_backward", "ids", ids, {ids.size(0)}, DType::i32);
-  const DType act = check_act("embedding_backward", "dy", dy);
-  check_dense("embedding_backward", "dy", dy, {ids.size(0), dtable.size(1)}, act);
+  check_embedding_backward(ids, dy, dtable);
   check_ids("embedding_backward", ids, dtable.size(0));
-  if (act == DType::f32) {
+  if (dy.dtype() == DType::f32) {
     run_backward(pool_, cpu::embedding_rows_f32(isa_), ids, dy, dtable);
   } else {
     run_backward(pool_, cpu::embedding_rows_bf16(isa_), ids, dy, dtable);

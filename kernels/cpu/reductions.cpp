@@ -1,6 +1,6 @@
 #include "kernels/cpu/rows/reductions.h"
 
-#include "kernels/checks/checks.h"
+#include "kernels/checks/reductions.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/tasks.h"
 
@@ -23,12 +23,6 @@ void reduce(ThreadPool& pool, const Tensor& x, double (*reduce_row)(const float*
   double total = 0.0;
   for (std::int64_t i = 0; i < num_chunks(x.numel(), elements_per_task); ++i) total += partials[i];
   *sum.data<double>() = total;
-}
-
-void check_reduction(const char* op, const Tensor& x, const Tensor& sum) {
-  check_rank(op, "x", x, 1);
-  check_dtype(op, "x", x, DType::f32);
-  check_dense(op, "sum", sum, {1}, DType::f64);
 }
 
 }  // namespace

@@ -6,10 +6,10 @@ namespace artel::cpu::ARTEL_ISA {
 namespace {
 
 template <bool with_param>
-void update(std::int64_t n, const AdamWFactors f, const float* grad, float* master, float* exp_avg, float* exp_avg_sq,
-            bf16* param) {
+void update(std::int64_t n, const AdamWFactors f, float grad_scale, const float* grad, float* master, float* exp_avg,
+            float* exp_avg_sq, bf16* param) {
   for_vectors(n, [=](std::int64_t i, auto part) {
-    const vfloat g = load_part(grad + i, part) * f.grad_scale;
+    const vfloat g = load_part(grad + i, part) * grad_scale;
     const vfloat m0 = load_part(exp_avg + i, part);
     const vfloat v0 = load_part(exp_avg_sq + i, part);
     const vfloat m = m0 + (1.0F - f.beta1) * (g - m0);
@@ -23,12 +23,12 @@ void update(std::int64_t n, const AdamWFactors f, const float* grad, float* mast
   });
 }
 
-void adamw(std::int64_t n, const AdamWFactors& factors, const float* grad, float* master, float* exp_avg,
-           float* exp_avg_sq, bf16* param) {
+void adamw(std::int64_t n, const AdamWFactors& factors, float grad_scale, const float* grad, float* master,
+           float* exp_avg, float* exp_avg_sq, bf16* param) {
   if (param != nullptr) {
-    update<true>(n, factors, grad, master, exp_avg, exp_avg_sq, param);
+    update<true>(n, factors, grad_scale, grad, master, exp_avg, exp_avg_sq, param);
   } else {
-    update<false>(n, factors, grad, master, exp_avg, exp_avg_sq, param);
+    update<false>(n, factors, grad_scale, grad, master, exp_avg, exp_avg_sq, param);
   }
 }
 

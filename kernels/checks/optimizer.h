@@ -1,0 +1,12 @@
+#pragma once
+
+#include "kernels/adamw_factors.h"
+#include "kernels/backend.h"
+
+namespace artel {
+
+/// Arguments of Backend::adamw; what its elements share.
+AdamWFactors check_adamw(In grad, In grad_scale, const AdamWOptions& options, InOut master, InOut exp_avg,
+                         InOut exp_avg_sq, Out param);
+
+}  // namespace artel

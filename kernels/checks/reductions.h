@@ -1,0 +1,10 @@
+#pragma once
+
+#include "kernels/backend.h"
+
+namespace artel {
+
+/// Arguments of Backend::sum and Backend::sum_of_squares, whichever `op` names.
+void check_reduction(const char* op, In x, Out sum);
+
+}  // namespace artel
