@@ -1,12 +1,10 @@
-#include "kernels/checks/checks.h"
+#include "kernels/checks/routing.h"
 #include "kernels/cpu/cpu_backend.h"
 
 namespace artel {
 
 void CpuBackend::load_balance(In counts, float scale, Out balance) {
-  check_rank("load_balance", "counts", counts, 2);
-  check_dense("load_balance", "counts", counts, counts.shape(), DType::i32);
-  check_dense("load_balance", "balance", balance, counts.shape(), DType::f32);
+  check_load_balance(counts, balance);
   const std::int64_t num_experts = counts.size(1);
   for (std::int64_t set = 0; set < counts.size(0); ++set) {
     const std::int32_t* count = counts.data<std::int32_t>() + set * num_experts;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "kernels/checks/checks.h"
+#include "kernels/checks/routing.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/routing.h"
 #include "kernels/cpu/tasks.h"
@@ -11,17 +11,6 @@
 
 namespace artel {
 namespace {
-
-void check_sets(const char* op, std::int64_t num_tokens, std::int64_t tokens_per_set, std::int64_t num_sets) {
-  if (tokens_per_set < 1) {
-    fail(op, "required tokens_per_set of at least 1, found " + std::to_string(tokens_per_set));
-  }
-  if (num_sets < num_chunks(num_tokens, tokens_per_set)) {
-    fail(op, "required " + std::to_string(num_chunks(num_tokens, tokens_per_set)) + " sets for " +
-                 std::to_string(num_tokens) + " tokens in sets of " + std::to_string(tokens_per_set) + ", found " +
-                 std::to_string(num_sets));
-  }
-}
 
 template <class T>
 void run_norms(ThreadPool& pool, const cpu::RowNormRows<T>& rows, In x, Out norms) {
@@ -49,47 +38,11 @@ void run_norms_backward(ThreadPool& pool, const cpu::RowNormRows<T>& rows, In x,
 
 }  // namespace
 
-cpu::TopKResult check_top_k(const char* op, std::int64_t num_tokens, std::int64_t num_experts,
-                            const TopKOptions& options, Out probs, Out lse, Out ids, Out weights) {
-  if (options.top_k < 1 || options.top_k > num_experts) {
-    fail(op, "required top_k from 1 to the " + std::to_string(num_experts) + " experts, found " +
-                 std::to_string(options.top_k));
-  }
-  check_dense(op, "probs", probs, {num_tokens, num_experts}, DType::f32);
-  check_dense(op, "lse", lse, {num_tokens}, DType::f32);
-  check_dense(op, "ids", ids, {num_tokens, options.top_k}, DType::i32);
-  check_dense(op, "weights", weights, {num_tokens, options.top_k}, DType::f32);
-  return {probs.data<float>(), lse.data<float>(), ids.data<std::int32_t>(), weights.data<float>()};
-}
-
-cpu::TopKGradient check_top_k_gradient(const char* op, std::int64_t num_tokens, std::int64_t num_experts,
-                                       const TopKOptions& options, In probs, In lse, In ids, In weights, In dweights,
-                                       const AuxiliaryGradient& auxiliary) {
-  const cpu::TopKResult result = check_top_k(op, num_tokens, num_experts, options, probs, lse, ids, weights);
-  cpu::TopKGradient gradient{.probs = result.probs, .lse = result.lse, .ids = result.ids, .weights = result.weights};
-  if (dweights.defined()) {
-    check_dense(op, "dweights", dweights, {num_tokens, options.top_k}, DType::f32);
-    gradient.dweights = dweights.data<float>();
-  }
-  if (auxiliary.balance.defined()) {
-    check_rank(op, "auxiliary.balance", auxiliary.balance, 2);
-    check_dense(op, "auxiliary.balance", auxiliary.balance, {auxiliary.balance.size(0), num_experts}, DType::f32);
-    check_sets(op, num_tokens, auxiliary.tokens_per_set, auxiliary.balance.size(0));
-    gradient.balance = auxiliary.balance.data<float>();
-    gradient.tokens_per_set = auxiliary.tokens_per_set;
-  }
-  gradient.z_scale = auxiliary.z_scale;
-  return gradient;
-}
-
 void CpuBackend::route_top_k(In scores, In selection_bias, const TopKOptions& options, Out probs, Out lse, Out ids,
                              Out weights) {
-  const char* const op = "route_top_k";
-  check_rank(op, "scores", scores, 2);
+  check_route_top_k(scores, selection_bias, options, probs, lse, ids, weights);
   const std::int64_t num_experts = scores.size(1);
-  check_dense(op, "scores", scores, scores.shape(), DType::f32);
-  if (selection_bias.defined()) check_dense(op, "selection_bias", selection_bias, {num_experts}, DType::f32);
-  const cpu::TopKResult result = check_top_k(op, scores.size(0), num_experts, options, probs, lse, ids, weights);
+  const cpu::TopKResult result = cpu::top_k_result(probs, lse, ids, weights);
   const float* const pscores = scores.data<float>();
   const float* const bias = selection_bias.defined() ? selection_bias.data<float>() : nullptr;
   const cpu::RoutingRows& rows = cpu::routing_rows(isa_);
@@ -101,13 +54,10 @@ void CpuBackend::route_top_k(In scores, In selection_bias, const TopKOptions& op
 
 void CpuBackend::route_top_k_backward(In probs, In lse, In ids, In weights, In dweights, const TopKOptions& options,
                                       const AuxiliaryGradient& auxiliary, Out dscores) {
-  const char* const op = "route_top_k_backward";
-  check_rank(op, "probs", probs, 2);
+  check_route_top_k_backward(probs, lse, ids, weights, dweights, options, auxiliary, dscores);
   const std::int64_t num_tokens = probs.size(0);
   const std::int64_t num_experts = probs.size(1);
-  const cpu::TopKGradient gradient =
-      check_top_k_gradient(op, num_tokens, num_experts, options, probs, lse, ids, weights, dweights, auxiliary);
-  check_dense(op, "dscores", dscores, probs.shape(), DType::f32);
+  const cpu::TopKGradient gradient = cpu::top_k_gradient(probs, lse, ids, weights, dweights, auxiliary);
   float* const pdscores = dscores.data<float>();
   const cpu::RoutingRows& rows = cpu::routing_rows(isa_);
   for_chunks(pool_, num_tokens, rows_per_task(num_experts), [&](std::int64_t begin, std::int64_t end, int) {
@@ -116,11 +66,7 @@ void CpuBackend::route_top_k_backward(In probs, In lse, In ids, In weights, In d
 }
 
 void CpuBackend::row_norms(In x, Out norms) {
-  check_rank("row_norms", "x", x, 2);
-  const DType act = check_act("row_norms", "x", x);
-  check_contiguous("row_norms", "x", x);
-  check_dense("row_norms", "norms", norms, {x.size(0)}, DType::f32);
-  if (act == DType::f32) {
+  if (check_row_norms(x, norms) == DType::f32) {
     run_norms(pool_, cpu::row_norm_rows_f32(isa_), x, norms);
   } else {
     run_norms(pool_, cpu::row_norm_rows_bf16(isa_), x, norms);
@@ -128,14 +74,7 @@ void CpuBackend::row_norms(In x, Out norms) {
 }
 
 void CpuBackend::row_norms_backward(In x, In norms, In dnorms, Out dx, Accumulate accumulate) {
-  const char* const op = "row_norms_backward";
-  check_rank(op, "x", x, 2);
-  const DType act = check_act(op, "x", x);
-  check_contiguous(op, "x", x);
-  check_dense(op, "norms", norms, {x.size(0)}, DType::f32);
-  check_dense(op, "dnorms", dnorms, {x.size(0)}, DType::f32);
-  check_dense(op, "dx", dx, x.shape(), act);
-  if (act == DType::f32) {
+  if (check_row_norms_backward(x, norms, dnorms, dx) == DType::f32) {
     run_norms_backward(pool_, cpu::row_norm_rows_f32(isa_), x, norms, dnorms, dx, accumulate);
   } else {
     run_norms_backward(pool_, cpu::row_norm_rows_bf16(isa_), x, norms, dnorms, dx, accumulate);
@@ -143,16 +82,9 @@ void CpuBackend::row_norms_backward(In x, In norms, In dnorms, Out dx, Accumulat
 }
 
 void CpuBackend::expert_counts(In ids, In token_offsets, std::int64_t tokens_per_set, Out counts) {
-  const char* const op = "expert_counts";
-  check_dtype(op, "ids", ids, DType::i32);
-  check_contiguous(op, "ids", ids);
-  check_rank(op, "token_offsets", token_offsets, 1);
-  check_rank(op, "counts", counts, 2);
-  check_dense(op, "token_offsets", token_offsets, token_offsets.shape(), DType::i32);
-  check_dense(op, "counts", counts, counts.shape(), DType::i32);
+  check_expert_counts(ids, token_offsets, tokens_per_set, counts);
   const std::int64_t num_tokens = token_offsets.size(0) - 1;
   const std::int64_t num_experts = counts.size(1);
-  check_sets(op, num_tokens, tokens_per_set, counts.size(0));
   const std::int32_t* const expert_of_slot = ids.data<std::int32_t>();
   const std::int32_t* const offsets = token_offsets.data<std::int32_t>();
   std::int32_t* const all_counts = counts.data<std::int32_t>();
@@ -164,8 +96,8 @@ void CpuBackend::expert_counts(In ids, In token_offsets, std::int64_t tokens_per
     for (std::int32_t slot = first; slot < last; ++slot) {
       const std::int32_t expert = expert_of_slot[slot];
       if (expert < 0 || expert >= num_experts) {
-        fail(op, "required ids from 0 to " + std::to_string(num_experts - 1) + ", found " + std::to_string(expert) +
-                     " at slot " + std::to_string(slot));
+        fail("expert_counts", "required ids from 0 to " + std::to_string(num_experts - 1) + ", found " +
+                                  std::to_string(expert) + " at slot " + std::to_string(slot));
       }
       ++of_set[expert];
     }
@@ -173,15 +105,9 @@ void CpuBackend::expert_counts(In ids, In token_offsets, std::int64_t tokens_per
 }
 
 void CpuBackend::routing_statistics(In probs, In ids, In token_offsets, Out sums) {
-  const char* const op = "routing_statistics";
-  check_rank(op, "probs", probs, 2);
-  check_dense(op, "probs", probs, probs.shape(), DType::f32);
-  check_dtype(op, "ids", ids, DType::i32);
-  check_contiguous(op, "ids", ids);
+  check_routing_statistics(probs, ids, token_offsets, sums);
   const std::int64_t num_tokens = probs.size(0);
   const std::int64_t num_experts = probs.size(1);
-  check_dense(op, "token_offsets", token_offsets, {num_tokens + 1}, DType::i32);
-  check_dense(op, "sums", sums, {2}, DType::f64);
   const std::int64_t per_task = rows_per_task(num_experts);
   auto* const partials = reinterpret_cast<double*>(scratch(0, 0, 4 * num_chunks(num_tokens, per_task)));
   const cpu::RoutingRows& rows = cpu::routing_rows(isa_);
@@ -196,13 +122,9 @@ void CpuBackend::routing_statistics(In probs, In ids, In token_offsets, Out sums
 
 void CpuBackend::set_sums(In x, std::int64_t tokens_per_set, Out sums) {
   constexpr std::int64_t columns_per_task = 64;
-  check_rank("set_sums", "x", x, 2);
-  check_dense("set_sums", "x", x, x.shape(), DType::f32);
-  check_rank("set_sums", "sums", sums, 2);
+  check_set_sums(x, tokens_per_set, sums);
   const std::int64_t num_tokens = x.size(0);
   const std::int64_t num_columns = x.size(1);
-  check_dense("set_sums", "sums", sums, {sums.size(0), num_columns}, DType::f32);
-  check_sets("set_sums", num_tokens, tokens_per_set, sums.size(0));
   const float* const px = x.data<float>();
   float* const psums = sums.data<float>();
   const cpu::RoutingRows& rows = cpu::routing_rows(isa_);
