@@ -19,10 +19,39 @@ struct Case {
   double stddev = 1.0;   ///< of queries, keys and values
 };
 const std::vector<Case> cases{
-    {{0, 4, 2, 1, 8}},    {{1, 1, 1, 1, 2}},        {{3, 1, 2, 2, 6}},   {{2, 5, 4, 2, 8}},
-    {{1, 33, 2, 1, 18}},  {{1, 64, 1, 1, 32}},      {{1, 65, 3, 3, 20}}, {{2, 130, 4, 1, 16}},
-    {{1, 300, 2, 1, 64}}, {{1, 40, 2, 1, 16}, 6.0}, {{8, 261, 2, 2, 6}}, {{1, 530, 2, 2, 10}},
+    {{0, 4, 2, 1, 8}},
+    {{1, 1, 1, 1, 2}},
+    {{3, 1, 2, 2, 6}},
+    {{2, 5, 4, 2, 8}},
+    {{1, 33, 2, 1, 18}},
+    {{1, 64, 1, 1, 32}},
+    {{1, 65, 3, 3, 20}},
+    {{2, 130, 4, 1, 16}},
+    {{1, 300, 2, 1, 64}},
+    {{1, 40, 2, 1, 16}, 6.0},
+    {{8, 261, 2, 2, 6}},
+    {{1, 530, 2, 2, 10}},
+    // Head sizes that every device takes.
+    {{0, 4, 2, 1, 32}},
+    {{1, 1, 1, 1, 64}},
+    {{3, 1, 2, 2, 128}},
+    {{2, 5, 4, 2, 32}},
+    {{1, 33, 2, 1, 96}},
+    {{1, 64, 1, 1, 128}},
+    {{1, 65, 3, 3, 32}},
+    {{2, 130, 4, 1, 32}},
+    {{1, 200, 1, 1, 96}},
+    {{1, 40, 2, 1, 32}, 6.0},
 };
+
+/// What the results may miss more where `act` is rounded once more: a unit of bf16 in each term of the sums over
+/// positions, whose first factors, the probabilities and their gradients, become operands of a product of bf16. That is
+/// what units made for such products take.
+Vector rounding_of(const TestDevice& device, DType act, Vector terms) {
+  if (act != DType::bf16 || device.backend.device() == Device::cpu) return {};
+  for (double& term : terms) term *= 0x1p-9;
+  return terms;
+}
 
 void check(TestDevice& device, const Case& c, DType act) {
   const AttentionShape& s = c.shape;
@@ -31,7 +60,7 @@ void check(TestDevice& device, const Case& c, DType act) {
   const Shape lse_shape{s.num_sequences, s.num_heads, s.sequence_length};
   const Vector qkv_values = random_values("qkv", usize(qkv_shape.numel()), c.stddev, act);
   const Vector dy_values = random_values("dy", usize(y_shape.numel()), 1.0, act);
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const Tensor qkv = tensors.input("qkv", qkv_shape, act, qkv_values);
   const Tensor y = tensors.output("y", y_shape, act);
   const Tensor lse = tensors.output("lse", lse_shape, DType::f32);
@@ -41,7 +70,8 @@ void check(TestDevice& device, const Case& c, DType act) {
   const double score = std::max(1.0, largest(expected.lse));
   const std::size_t length = usize(s.head_dim + s.sequence_length);
   expect_close("lse", lse, expected.lse, length, score);
-  expect_close("y", y, expected.y, length, largest(expected.y) * score);
+  expect_close("y", y, expected.y, length, largest(expected.y) * score,
+               rounding_of(device, act, reference::attention(qkv_values, s, reference::term_magnitude).y));
 
   // The backward kernel gets the output as stored, and so does the reference.
   const Vector stored_y = rounded(expected.y, act);
@@ -51,13 +81,17 @@ void check(TestDevice& device, const Case& c, DType act) {
   const Tensor dqkv = tensors.output("dqkv", qkv_shape, act);
   device.backend.attention_backward(qkv, y_in, lse_in, dy, s, dqkv);
   const Vector gradient = reference::attention_backward(qkv_values, stored_y, dy_values, s);
-  expect_close("dqkv", dqkv, gradient, length, largest(gradient) * score);
+  expect_close(
+      "dqkv", dqkv, gradient, length, largest(gradient) * score,
+      rounding_of(device, act,
+                  reference::attention_backward(qkv_values, stored_y, dy_values, s, reference::term_magnitude)));
   tensors.expect_intact();
 }
 
 TEST_CASE("attention and its gradient agree with the reference") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
+      if (!device.takes_head_dim(c.shape.head_dim)) continue;
       for (const DType act : act_types) {
         const AttentionShape& s = c.shape;
         INFO(s.num_sequences << " x " << s.sequence_length << " tokens, heads " << s.num_heads << ", " << s.num_kv_heads
@@ -69,14 +103,14 @@ TEST_CASE("attention and its gradient agree with the reference") {
 }
 
 TEST_CASE("attention looks only backwards and only within its sequence") {
-  const AttentionShape s{2, 70, 2, 1, 8};
-  const Shape qkv_shape{140, 4, 8};
+  const AttentionShape s{2, 70, 2, 1, 32};
+  const Shape qkv_shape{140, 4, 32};
   TestDevice device(2);
   const Vector values = random_values("qkv", usize(qkv_shape.numel()));
   Vector changed = values;
-  for (std::size_t i = 50 * 32; i < 70 * 32; ++i) changed[i] = -3.0 * changed[i] + 1.0;  // tokens 50 to 69
+  for (std::size_t i = 50 * 128; i < 70 * 128; ++i) changed[i] = -3.0 * changed[i] + 1.0;  // tokens 50 to 69
   const auto run = [&](const Vector& qkv) {
-    const Tensor y = Tensor::empty(device.allocator, {140, 2, 8}, DType::f32);
+    const Tensor y = Tensor::empty(device.allocator, {140, 2, 32}, DType::f32);
     const Tensor lse = Tensor::empty(device.allocator, {2, 2, 70}, DType::f32);
     device.backend.attention(tensor_of(device.allocator, qkv_shape, DType::f32, qkv), s, y, lse);
     return y;
@@ -102,17 +136,17 @@ NamedTensors run_all(TestDevice& device, const AttentionShape& s, DType act) {
   return {{"y", y}, {"lse", lse}, {"dqkv", dqkv}};
 }
 
-TEST_CASE("attention gives the same bits for any number of threads, many short sequences and a long one") {
+TEST_CASE("attention gives the same bits on every run, many short sequences and a long one") {
   for (const DType act : act_types) {
-    for (const AttentionShape& s : {AttentionShape{9, 130, 4, 2, 16}, AttentionShape{1, 1100, 4, 2, 16}}) {
-      expect_same_bits_for_any_num_threads([&](TestDevice& device) { return run_all(device, s, act); });
+    for (const AttentionShape& s : {AttentionShape{9, 130, 4, 2, 32}, AttentionShape{1, 1100, 4, 2, 32}}) {
+      expect_same_bits_on_every_run([&](TestDevice& device) { return run_all(device, s, act); });
     }
   }
 }
 
-TEST_CASE("attention gives the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  for (const AttentionShape& s : {AttentionShape{64, 256, 4, 2, 16}, AttentionShape{8, 2048, 2, 1, 16}}) {
-    expect_same_bits_for_any_num_threads([&](TestDevice& device) { return run_all(device, s, DType::bf16); });
+TEST_CASE("attention gives the same bits on every run, 16,384 tokens", "[slow]") {
+  for (const AttentionShape& s : {AttentionShape{64, 256, 4, 2, 32}, AttentionShape{8, 2048, 2, 1, 32}}) {
+    expect_same_bits_on_every_run([&](TestDevice& device) { return run_all(device, s, DType::bf16); });
   }
 }
 
@@ -121,23 +155,24 @@ TEST_CASE("attention refuses wrong shapes and types, naming kernel and tensor") 
   const auto make = [&](const Shape& shape, DType dtype = DType::f32) {
     return Tensor::empty(device.allocator, shape, dtype);
   };
-  const AttentionShape s{2, 3, 2, 1, 8};
-  const Tensor qkv = make({6, 4, 8}), y = make({6, 2, 8}), lse = make({2, 2, 3});
+  const AttentionShape s{2, 3, 2, 1, 32};
+  const Tensor qkv = make({6, 4, 32}), y = make({6, 2, 32}), lse = make({2, 2, 3});
   const auto forward = [&](In x, const AttentionShape& shape, Out out, Out l) {
     return requirement_of([&] { device.backend.attention(x, shape, out, l); });
   };
-  expect_contains(forward(make({6, 3, 8}), s, y, lse), "[attention] required qkv");
-  expect_contains(forward(make({6, 4, 8}, DType::i32), s, y, lse), "[attention] required qkv");
-  expect_contains(forward(qkv, s, make({6, 2, 8}, DType::bf16), lse), "[attention] required y");
+  expect_contains(forward(make({6, 3, 32}), s, y, lse), "[attention] required qkv");
+  expect_contains(forward(make({6, 4, 32}, DType::i32), s, y, lse), "[attention] required qkv");
+  expect_contains(forward(qkv, s, make({6, 2, 32}, DType::bf16), lse), "[attention] required y");
   expect_contains(forward(qkv, s, y, make({2, 3, 2})), "[attention] required lse");
-  expect_contains(forward(make({6, 7, 8}), {2, 3, 3, 2, 8}, make({6, 3, 8}), make({2, 3, 3})), "[attention] required");
+  expect_contains(forward(make({6, 7, 32}), {2, 3, 3, 2, 32}, make({6, 3, 32}), make({2, 3, 3})),
+                  "[attention] required");
   const auto backward = [&](In out, In l, In dy, Out dqkv) {
     return requirement_of([&] { device.backend.attention_backward(qkv, out, l, dy, s, dqkv); });
   };
-  expect_contains(backward(make({5, 2, 8}), lse, y, make({6, 4, 8})), "[attention_backward] required y");
-  expect_contains(backward(y, make({2, 2, 4}), y, make({6, 4, 8})), "[attention_backward] required lse");
-  expect_contains(backward(y, lse, make({6, 2, 7}), make({6, 4, 8})), "[attention_backward] required dy");
-  expect_contains(backward(y, lse, y, make({6, 4, 8}, DType::bf16)), "[attention_backward] required dqkv");
+  expect_contains(backward(make({5, 2, 32}), lse, y, make({6, 4, 32})), "[attention_backward] required y");
+  expect_contains(backward(y, make({2, 2, 4}), y, make({6, 4, 32})), "[attention_backward] required lse");
+  expect_contains(backward(y, lse, make({6, 2, 31}), make({6, 4, 32})), "[attention_backward] required dy");
+  expect_contains(backward(y, lse, y, make({6, 4, 32}, DType::bf16)), "[attention_backward] required dqkv");
 }
 
 }  // namespace

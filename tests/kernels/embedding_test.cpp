@@ -36,13 +36,13 @@ const std::vector<Case> cases{
 };
 
 TEST_CASE("embedding and its gradient agree with the reference") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       for (const DType act : act_types) {
         const auto num_tokens = static_cast<std::int64_t>(c.ids.size());
         const std::size_t d = usize(c.hidden_size);
         INFO(num_tokens << " tokens, table [" << c.vocab_size << ", " << c.hidden_size << "] " << dtype_name(act));
-        GuardedTensors tensors(device.allocator);
+        GuardedTensors tensors(device);
         const Vector rows = random_values("table", usize(c.vocab_size) * d, 1.0, act);
         const Tensor table = tensors.input("table", {c.vocab_size, c.hidden_size}, act, rows);
         const Tensor ids = tensors.input("ids", c.ids);
@@ -77,12 +77,12 @@ NamedTensors run_all(TestDevice& device, std::int64_t num_tokens) {
   return {{"y", y}, {"dtable", dtable}};
 }
 
-TEST_CASE("embedding gives the same bits for any number of threads") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 1100); });
+TEST_CASE("embedding gives the same bits on every run") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 1100); });
 }
 
-TEST_CASE("embedding gives the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 16384); });
+TEST_CASE("embedding gives the same bits on every run, 16,384 tokens", "[slow]") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 16384); });
 }
 
 TEST_CASE("embedding refuses wrong shapes and types, naming kernel and tensor") {

@@ -97,7 +97,7 @@ void check(TestDevice& device, const Case& c, const Mode& mode, bool grouped) {
   INFO(describe(c, mode));
   const Problem p(c, mode);
   Backend& backend = device.backend;
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const bool add = mode.accumulate == Accumulate::yes;
   const Shape w_shape = grouped ? Shape{p.num_groups, p.out, p.in} : Shape{p.out, p.in};
   const Tensor x = tensors.input("x", {p.num_rows, p.in}, mode.act, p.x, mode.gap);
@@ -123,7 +123,7 @@ void check(TestDevice& device, const Case& c, const Mode& mode, bool grouped) {
 }
 
 TEST_CASE("linear and its gradients agree with the reference") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : plain_cases) {
       for (const Mode& mode : all_modes()) check(device, c, mode, false);
     }
@@ -131,7 +131,7 @@ TEST_CASE("linear and its gradients agree with the reference") {
 }
 
 TEST_CASE("grouped_linear and its gradients agree with the reference") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : grouped_cases) {
       for (const Mode& mode : all_modes()) check(device, c, mode, true);
     }
@@ -186,14 +186,14 @@ NamedTensors run_all(TestDevice& device, std::int64_t num_rows, DType act) {
           {"grouped dw", grouped_dw}};
 }
 
-TEST_CASE("products give the same bits for any number of threads") {
+TEST_CASE("products give the same bits on every run") {
   for (const DType act : act_types) {
-    expect_same_bits_for_any_num_threads([act](TestDevice& device) { return run_all(device, 1100, act); });
+    expect_same_bits_on_every_run([act](TestDevice& device) { return run_all(device, 1100, act); });
   }
 }
 
-TEST_CASE("products give the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 16384, DType::bf16); });
+TEST_CASE("products give the same bits on every run, 16,384 tokens", "[slow]") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 16384, DType::bf16); });
 }
 
 TEST_CASE("products refuse wrong shapes and types, naming kernel and tensor") {

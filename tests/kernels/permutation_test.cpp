@@ -42,11 +42,11 @@ const std::vector<Case> cases{
 };
 
 TEST_CASE("sort_by_expert orders slots by expert and keeps the order within an expert") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       const auto count = static_cast<std::int64_t>(c.ids.size());
       INFO(count << " slots, " << c.num_experts << " experts");
-      GuardedTensors tensors(device.allocator);
+      GuardedTensors tensors(device);
       const Tensor ids = tensors.input("ids", c.ids);
       const Tensor offsets = tensors.output("offsets", {c.num_experts + 1}, DType::i32);
       const Tensor slot_of_row = tensors.output("slot_of_row", {count}, DType::i32);
@@ -63,11 +63,11 @@ TEST_CASE("sort_by_expert orders slots by expert and keeps the order within an e
 
 TEST_CASE("gather_rows copies rows of any type, in any order and repeatedly") {
   const Ids index{4, 0, 0, 2, 4, 1};
-  for_each_isa([&](TestDevice& device) {
+  for_each_device([&](TestDevice& device) {
     for (const DType dtype : {DType::f32, DType::bf16, DType::f64, DType::i32}) {
       for (const std::int64_t width : {1, 3, 16, 33, 200}) {
         INFO(dtype_name(dtype) << " rows of " << width);
-        GuardedTensors tensors(device.allocator);
+        GuardedTensors tensors(device);
         const Vector values =
             values_of(tensor_of(device.allocator, {5, width}, dtype, random_values("x", 5 * usize(width), 100.0)));
         const Tensor x = tensors.input("x", {5, width}, dtype, values);
@@ -84,11 +84,11 @@ TEST_CASE("gather_rows copies rows of any type, in any order and repeatedly") {
 
 TEST_CASE("scatter_add_rows adds each row to its place") {
   const Ids index{4, 0, 2, 1};
-  for_each_isa([&](TestDevice& device) {
+  for_each_device([&](TestDevice& device) {
     for (const DType dtype : act_types) {
       for (const std::int64_t width : {1, 3, 16, 33, 200}) {
         INFO(dtype_name(dtype) << " rows of " << width);
-        GuardedTensors tensors(device.allocator);
+        GuardedTensors tensors(device);
         const Vector values = random_values("x", 4 * usize(width), 1.0, dtype);
         const Vector start = random_values("y", 5 * usize(width), 1.0, dtype);
         const Tensor x = tensors.input("x", {4, width}, dtype, values);
@@ -118,13 +118,13 @@ Dispatch ragged_dispatch(std::int64_t num_tokens, std::int64_t num_experts) {
 }
 
 TEST_CASE("sum_rows sums the rows of each token, overwriting or adding") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const std::int64_t num_tokens : {0, 1, 2, 9, 130}) {
       for (const std::int64_t width : {1, 7, 16, 33, 130}) {
         for (const DType dtype : act_types) {
           for (const Accumulate accumulate : {Accumulate::no, Accumulate::yes}) {
             INFO(num_tokens << " tokens, rows of " << width << ' ' << dtype_name(dtype));
-            GuardedTensors tensors(device.allocator);
+            GuardedTensors tensors(device);
             const Dispatch dispatch = ragged_dispatch(num_tokens, 5);
             const auto num_rows = static_cast<std::int64_t>(dispatch.row_of_slot.size());
             const bool add = accumulate == Accumulate::yes;
@@ -172,12 +172,12 @@ NamedTensors run_all(TestDevice& device, std::int64_t num_tokens) {
           {"sum_rows", y}};
 }
 
-TEST_CASE("permutation kernels give the same bits for any number of threads") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 1100); });
+TEST_CASE("permutation kernels give the same bits on every run") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 1100); });
 }
 
-TEST_CASE("permutation kernels give the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 16384); });
+TEST_CASE("permutation kernels give the same bits on every run, 16,384 tokens", "[slow]") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 16384); });
 }
 
 TEST_CASE("permutation kernels refuse wrong shapes and types, naming kernel and tensor") {

@@ -19,7 +19,7 @@ const std::vector<Case> cases{{0, 8}, {1, 1}, {1, 64}, {3, 7}, {5, 16}, {9, 33},
 constexpr float eps = 1.0e-5F;
 
 void check_forward(TestDevice& device, const Case& c, DType act, bool with_delta) {
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const Shape shape{c.num_tokens, c.hidden_size};
   const std::size_t count = usize(shape.numel());
   Vector x_values = random_values("x", count, 2.0, act);
@@ -50,7 +50,7 @@ void check_forward(TestDevice& device, const Case& c, DType act, bool with_delta
 }
 
 void check_backward(TestDevice& device, const Case& c, DType act, Accumulate accumulate) {
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const Shape shape{c.num_tokens, c.hidden_size};
   const std::size_t count = usize(shape.numel());
   const std::size_t d = usize(c.hidden_size);
@@ -78,7 +78,7 @@ void check_backward(TestDevice& device, const Case& c, DType act, Accumulate acc
 }
 
 TEST_CASE("rms_norm agrees with the reference, with and without a residual") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       for (const DType act : act_types) {
         for (const bool with_delta : {false, true}) {
@@ -91,7 +91,7 @@ TEST_CASE("rms_norm agrees with the reference, with and without a residual") {
 }
 
 TEST_CASE("gradients of rms_norm agree with the reference, overwriting or adding") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       for (const DType act : act_types) {
         for (const Accumulate accumulate : {Accumulate::no, Accumulate::yes}) {
@@ -121,12 +121,12 @@ NamedTensors run_all(TestDevice& device, std::int64_t num_tokens) {
   return {{"sum", sum}, {"y", y}, {"rstd", rstd}, {"dx", dx}, {"dw", dw}};
 }
 
-TEST_CASE("rms_norm gives the same bits for any number of threads") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 1100); });
+TEST_CASE("rms_norm gives the same bits on every run") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 1100); });
 }
 
-TEST_CASE("rms_norm gives the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 16384); });
+TEST_CASE("rms_norm gives the same bits on every run, 16,384 tokens", "[slow]") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 16384); });
 }
 
 TEST_CASE("rms_norm refuses wrong shapes and types, naming kernel and tensor") {

@@ -51,7 +51,7 @@ Norms norms_of(GuardedTensors& tensors, const Problem& p, const AttentionShape& 
 
 void check_forward(TestDevice& device, const AttentionShape& s, DType act, bool normed, bool in_place) {
   const Problem p(s, act, normed);
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const Tensor y = in_place ? tensors.updated("qkv", p.qkv_shape, act, p.qkv) : tensors.output("y", p.qkv_shape, act);
   const Tensor qkv = in_place ? y : tensors.input("qkv", p.qkv_shape, act, p.qkv);
   const Tensor cos_sin = tensors.input("cos_sin", {s.sequence_length, s.head_dim}, DType::f32, p.table);
@@ -66,7 +66,7 @@ void check_forward(TestDevice& device, const AttentionShape& s, DType act, bool 
 
 void check_backward(TestDevice& device, const AttentionShape& s, DType act, bool normed, bool in_place) {
   const Problem p(s, act, normed);
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const Tensor dqkv =
       in_place ? tensors.updated("dy", p.qkv_shape, act, p.dy) : tensors.output("dqkv", p.qkv_shape, act);
   const Tensor dy = in_place ? dqkv : tensors.input("dy", p.qkv_shape, act, p.dy);
@@ -100,7 +100,7 @@ void check_backward(TestDevice& device, const AttentionShape& s, DType act, bool
 }
 
 TEST_CASE("rope and its gradients agree with the reference, with and without norms, in place and not") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const AttentionShape& s : shapes) {
       for (const DType act : act_types) {
         for (const bool normed : {false, true}) {
@@ -133,12 +133,12 @@ NamedTensors run_all(TestDevice& device, std::int64_t num_sequences) {
   return {{"y", y}, {"rstd", rstd}, {"dqkv", dqkv}, {"dq_norm", dq_norm}, {"dk_norm", dk_norm}};
 }
 
-TEST_CASE("rope gives the same bits for any number of threads") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 9); });
+TEST_CASE("rope gives the same bits on every run") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 9); });
 }
 
-TEST_CASE("rope gives the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 128); });
+TEST_CASE("rope gives the same bits on every run, 16,384 tokens", "[slow]") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 128); });
 }
 
 TEST_CASE("rope refuses wrong shapes and types, naming kernel and tensor") {

@@ -60,10 +60,10 @@ Tensor run(TestDevice& device, GuardedTensors& tensors, const Case& c, const Inp
 }
 
 TEST_CASE("routing_statistics agrees with the reference for any choices") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       INFO(c.num_tokens << " tokens, " << c.num_experts << " experts, stddev " << c.stddev);
-      GuardedTensors tensors(device.allocator);
+      GuardedTensors tensors(device);
       const Input input = input_for(c);
       const std::vector<double> sums = values_of(run(device, tensors, c, input));
       const auto expected = reference::routing_statistics(input.probs, usize(c.num_experts), input.ids, input.offsets);
@@ -81,7 +81,7 @@ TEST_CASE("routing_statistics agrees with the reference for any choices") {
 
 TEST_CASE("a certain choice has no entropy and an even one all of it") {
   TestDevice device;
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const Case c{2, 4, 0.0, {1}, true};
   const std::vector<double> sums =
       values_of(run(device, tensors, c, {{1.0, 0.0, 0.0, 0.0, 0.25, 0.25, 0.25, 0.25}, {0, 0}, {0, 1, 2}}));
@@ -89,9 +89,9 @@ TEST_CASE("a certain choice has no entropy and an even one all of it") {
   CHECK(sums[1] == 1.0);
 }
 
-TEST_CASE("routing_statistics has the same bits for any number of threads") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) {
-    GuardedTensors tensors(device.allocator);
+TEST_CASE("routing_statistics has the same bits on every run") {
+  expect_same_bits_on_every_run([](TestDevice& device) {
+    GuardedTensors tensors(device);
     const Case c{5000, 16, 1.0, {2}, true};
     return NamedTensors{{"sums", run(device, tensors, c, input_for(c))}};
   });

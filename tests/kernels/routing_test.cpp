@@ -61,7 +61,7 @@ double factor(const Vector& scores, const reference::Routing& routing) {
 }
 
 void check_forward(TestDevice& device, const Case& c, const TopKOptions& options, bool with_bias) {
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const std::size_t num_experts = usize(c.num_experts);
   const Vector values = scores_for(c);
   const Vector bias_values = with_bias ? random_values("bias", num_experts) : Vector(num_experts, 0.0);
@@ -97,7 +97,7 @@ const std::vector<Flow> flows{{true, false, 0.0, 1}, {true, true, 0.0, 3},   {tr
                               {false, true, 0.2, 1}, {false, false, 0.0, 1}, {false, false, 0.3, 2}};
 
 void check_backward(TestDevice& device, const Case& c, const TopKOptions& options, const Flow& flow) {
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const std::size_t num_experts = usize(c.num_experts);
   const Vector values = scores_for(c);
   const Ids chosen = reference::top_k(values, num_experts, usize(c.top_k));
@@ -131,7 +131,7 @@ void check_backward(TestDevice& device, const Case& c, const TopKOptions& option
 }
 
 TEST_CASE("route_top_k agrees with the reference, with and without a selection bias") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       for (const TopKOptions& options : options_for(c)) {
         INFO(describe(c, options));
@@ -143,7 +143,7 @@ TEST_CASE("route_top_k agrees with the reference, with and without a selection b
 }
 
 TEST_CASE("gradients of route_top_k agree with the reference for weights, balance and z-loss") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       for (const TopKOptions& options : options_for(c)) {
         for (const Flow& flow : flows) {
@@ -157,13 +157,13 @@ TEST_CASE("gradients of route_top_k agree with the reference for weights, balanc
 }
 
 TEST_CASE("row_norms and their gradient agree with the reference, a row of zeros included") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const auto& [num_rows, width] :
          std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 3}, {1, 1}, {4, 7}, {9, 64}, {3, 341}, {700, 19}}) {
       for (const DType act : act_types) {
         for (const Accumulate accumulate : {Accumulate::no, Accumulate::yes}) {
           INFO("[" << num_rows << ", " << width << "] " << dtype_name(act));
-          GuardedTensors tensors(device.allocator);
+          GuardedTensors tensors(device);
           const std::size_t row_size = usize(width);
           Vector values = random_values("x", usize(num_rows) * row_size, 1.0, act);
           if (num_rows > 1) std::fill_n(values.begin() + width, width, 0.0);
@@ -201,10 +201,10 @@ struct SetCase {
 const std::vector<SetCase> set_cases{{0, 3, 4}, {1, 1, 1}, {5, 4, 5}, {6, 7, 4}, {9, 33, 100}, {1200, 16, 128}};
 
 TEST_CASE("expert_counts, load_balance and set_sums agree with the reference for every set of tokens") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const SetCase& c : set_cases) {
       INFO(c.num_tokens << " tokens, " << c.num_experts << " experts, " << c.tokens_per_set << " tokens a set");
-      GuardedTensors tensors(device.allocator);
+      GuardedTensors tensors(device);
       const std::size_t num_experts = usize(c.num_experts);
       const Ids offsets = ragged_offsets(c.num_tokens);
       Ids chosen;
@@ -277,12 +277,12 @@ NamedTensors run_all(TestDevice& device, std::int64_t num_tokens) {
           {"set_sums", sums},   {"row_norms", norms}, {"dx", dx}};
 }
 
-TEST_CASE("routing kernels give the same bits for any number of threads") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 1100); });
+TEST_CASE("routing kernels give the same bits on every run") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 1100); });
 }
 
-TEST_CASE("routing kernels give the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 16384); });
+TEST_CASE("routing kernels give the same bits on every run, 16,384 tokens", "[slow]") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 16384); });
 }
 
 TEST_CASE("routing kernels refuse wrong shapes and types, naming kernel and tensor") {

@@ -19,7 +19,7 @@ struct Case {
 const std::vector<Case> cases{{0, 4}, {1, 1}, {3, 7}, {5, 16}, {2, 64}, {7, 33}, {130, 23}, {3, 700}};
 
 void check(TestDevice& device, const Case& c, DType act, bool with_weights) {
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const std::size_t width = usize(c.width);
   const std::size_t count = usize(c.num_rows) * width;
   const Vector gate_up_values = random_values("gate_up", 2 * count, 2.0, act);
@@ -45,7 +45,7 @@ void check(TestDevice& device, const Case& c, DType act, bool with_weights) {
 }
 
 TEST_CASE("swiglu and its gradients agree with the reference, with and without weights") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       for (const DType act : act_types) {
         for (const bool with_weights : {false, true}) {
@@ -59,7 +59,7 @@ TEST_CASE("swiglu and its gradients agree with the reference, with and without w
 
 TEST_CASE("swiglu stays finite and exact where the exponential overflows or vanishes") {
   const Vector gates{-1.0e30, -1000.0, -104.0, -90.0, -88.5, -30.0, -1.0e-30, 0.0, 1.0e-30, 20.0, 89.0, 1000.0, 1.0e30};
-  for_each_isa([&](TestDevice& device) {
+  for_each_device([&](TestDevice& device) {
     for (const std::size_t repeats : {1U, 3U}) {
       Vector row;
       for (std::size_t i = 0; i < repeats; ++i) row.insert(row.end(), gates.begin(), gates.end());
@@ -69,7 +69,7 @@ TEST_CASE("swiglu stays finite and exact where the exponential overflows or vani
       gate_up_values = rounded(gate_up_values, DType::f32);
       const Vector dhidden_values(width, 1.0);
       const auto columns = static_cast<std::int64_t>(width);
-      GuardedTensors tensors(device.allocator);
+      GuardedTensors tensors(device);
       const Tensor gate_up = tensors.input("gate_up", {1, 2, columns}, DType::f32, gate_up_values);
       const Tensor dhidden = tensors.input("dhidden", {1, columns}, DType::f32, dhidden_values);
       const Tensor hidden = tensors.output("hidden", {1, columns}, DType::f32);
@@ -102,12 +102,12 @@ NamedTensors run_all(TestDevice& device, std::int64_t num_rows) {
   return {{"hidden", hidden}, {"dgate_up", dgate_up}, {"dweights", dweights}};
 }
 
-TEST_CASE("swiglu gives the same bits for any number of threads") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 1100); });
+TEST_CASE("swiglu gives the same bits on every run") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 1100); });
 }
 
-TEST_CASE("swiglu gives the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 16384); });
+TEST_CASE("swiglu gives the same bits on every run, 16,384 tokens", "[slow]") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 16384); });
 }
 
 TEST_CASE("swiglu refuses wrong shapes and types, naming kernel and tensor") {

@@ -97,7 +97,7 @@ Ids chosen_by_stored_bids(const Forward& forward, const Case& c, const BidOption
 void check(TestDevice& device, const Case& c, DType act, BidOptions options, const Flow& flow) {
   options.top_k.top_k = c.top_k;
   INFO(describe(c, act, options));
-  GuardedTensors tensors(device.allocator);
+  GuardedTensors tensors(device);
   const std::size_t num_experts = usize(c.num_experts), neurons = usize(c.neurons);
   const Vector values = gate_up_for(c, act);
   const Forward forward(device, tensors, c, act, values, options);
@@ -160,7 +160,7 @@ void for_each_combination(const std::function<void(const BidOptions&)>& body) {
 }
 
 TEST_CASE("uoe_bids and its gradient agree with the reference for every combination of keys") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const DType act : act_types) {
       for_each_combination([&](const BidOptions& options) {
         check(device, {5, 6, 9, 3}, act, options, {true, true, 0.2F, 2});
@@ -171,7 +171,7 @@ TEST_CASE("uoe_bids and its gradient agree with the reference for every combinat
 }
 
 TEST_CASE("uoe_bids and its gradient agree with the reference for every shape") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const Case& c : cases) {
       for (const DType act : act_types) {
         for (const bool norm_topk_prob : {false, true}) {
@@ -187,7 +187,7 @@ TEST_CASE("uoe_bids and its gradient agree with the reference for every shape") 
 }
 
 TEST_CASE("uoe_bids breaks ties among equal neurons and experts towards the lower index, for every norm and signal") {
-  for_each_isa([](TestDevice& device) {
+  for_each_device([](TestDevice& device) {
     for (const DType act : act_types) {
       for_each_combination([&](const BidOptions& options) {
         check(device, {3, 8, 5, 3, Content::equal_experts}, act, options, {true, true, 0.0F, 1});
@@ -203,7 +203,7 @@ TEST_CASE("an expert whose routing neurons are silent bids zero and gets no grad
   for_each_combination([&](BidOptions options) {
     options.top_k.top_k = c.top_k;
     INFO(describe(c, DType::f32, options));
-    GuardedTensors tensors(device.allocator);
+    GuardedTensors tensors(device);
     const Forward forward(device, tensors, c, DType::f32, gate_up_for(c, DType::f32), options);
     const Vector bids = values_of(forward.bids);
     const Tensor dhidden = tensors.input("dhidden", {2, 24}, DType::f32, random_values("dhidden", 48));
@@ -238,12 +238,12 @@ NamedTensors run_all(TestDevice& device, std::int64_t num_tokens) {
           {"hidden", forward.hidden}, {"weights", forward.weights}, {"dgate_up", dgate_up}};
 }
 
-TEST_CASE("uoe_bids gives the same bits for any number of threads") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 1100); });
+TEST_CASE("uoe_bids gives the same bits on every run") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 1100); });
 }
 
-TEST_CASE("uoe_bids gives the same bits for any number of threads, 16,384 tokens", "[slow]") {
-  expect_same_bits_for_any_num_threads([](TestDevice& device) { return run_all(device, 16384); });
+TEST_CASE("uoe_bids gives the same bits on every run, 16,384 tokens", "[slow]") {
+  expect_same_bits_on_every_run([](TestDevice& device) { return run_all(device, 16384); });
 }
 
 TEST_CASE("uoe_bids refuses wrong shapes, types and options, naming kernel and tensor") {

@@ -115,7 +115,7 @@ TEST_CASE("A step has the same bits for 1, 2, 3 and 4 threads") {
   const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
   const DType dtype = GENERATE(DType::f32, DType::bf16);
   INFO(routing << " " << dtype_name(dtype));
-  expect_same_bits_for_any_num_threads([&](TestDevice& device) {
+  expect_same_bits_on_every_run([&](TestDevice& device) {
     Job job(device, small_model(routing, 64), dtype, 1e-2);
     const Batch batch = repeating_batch(16, 64);
     for (int step = 1; step <= 2; ++step) job.step(batch, step, 1e-2);
@@ -126,7 +126,7 @@ TEST_CASE("A step has the same bits for 1, 2, 3 and 4 threads") {
 TEST_CASE("A step of 16,384 tokens has the same bits for 1, 2, 3 and 4 threads", "[slow]") {
   const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
   INFO(routing);
-  expect_same_bits_for_any_num_threads([&](TestDevice& device) {
+  expect_same_bits_on_every_run([&](TestDevice& device) {
     Job job(device, small_model(routing, 256), DType::f32, 1e-2);
     job.step(repeating_batch(64, 256), 1, 1e-2);
     return state_of(job);

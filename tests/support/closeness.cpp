@@ -77,6 +77,15 @@ void expect_close(const std::string& name, const Tensor& actual, const std::vect
   expect_close(name, values_of(actual), expected, tolerance_for(actual.dtype(), length, magnitude));
 }
 
+void expect_close(const std::string& name, const Tensor& actual, const std::vector<double>& expected,
+                  std::size_t length, double scale, const std::vector<double>& rounding) {
+  if (rounding.empty()) return expect_close(name, actual, expected, length, scale);
+  const Tolerance tolerance = tolerance_for(actual.dtype(), length, scale);
+  report(name, compare(name, values_of(actual), expected, [&](std::size_t i) {
+           return tolerance.absolute + tolerance.relative * std::abs(expected[i]) + rounding[i];
+         }));
+}
+
 void expect_equal(const std::string& name, const Tensor& actual, const std::vector<double>& expected) {
   expect_close(name, values_of(actual), expected, Tolerance{});
 }

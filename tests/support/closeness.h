@@ -33,6 +33,9 @@ void expect_close(const std::string& name, const std::vector<double>& actual, co
 /// tolerance_for(dtype of the tensor, length, scale or, if 0, largest(expected)).
 void expect_close(const std::string& name, const Tensor& actual, const std::vector<double>& expected,
                   std::size_t length, double scale = 0.0);
+/// The same, where element i may miss rounding[i] more; empty: nothing.
+void expect_close(const std::string& name, const Tensor& actual, const std::vector<double>& expected,
+                  std::size_t length, double scale, const std::vector<double>& rounding);
 /// Every element the same number, bit for bit up to the sign of zero.
 void expect_equal(const std::string& name, const Tensor& actual, const std::vector<double>& expected);
 

@@ -4,6 +4,7 @@
 
 #include "core/rng.h"
 #include "support/catch.h"
+#include "support/test_device.h"
 #include "util/error.h"
 
 namespace artel {
@@ -11,47 +12,23 @@ namespace {
 
 // NaN as bf16 and, doubled, as f32; huge as i32 and f64.
 constexpr std::uint16_t sentinel = 0x7fc5;
-constexpr std::int64_t num_guard_elements = 19;
 
 void fill_sentinel(const Tensor& tensor) {
-  auto* words = static_cast<std::uint16_t*>(tensor.raw());
-  for (std::size_t i = 0; i < tensor.nbytes() / sizeof sentinel; ++i) words[i] = sentinel;
+  const std::vector<std::uint16_t> words(tensor.nbytes() / sizeof sentinel, sentinel);
+  write_tensor(words.data(), tensor);
 }
 
-double get(const Tensor& tensor, std::int64_t index) {
-  switch (tensor.dtype()) {
-    case DType::f32:
-      return static_cast<double>(tensor.data<float>()[index]);
-    case DType::bf16:
-      return static_cast<double>(to_float(tensor.data<bf16>()[index]));
-    case DType::f64:
-      return tensor.data<double>()[index];
-    case DType::i32:
-      return tensor.data<std::int32_t>()[index];
-  }
-  fail("tests", "unknown element type");
+template <class T>
+std::vector<double> doubles_of(const Tensor& tensor) {
+  const std::vector<T> elements = elements_of<T>(tensor);
+  return {elements.begin(), elements.end()};
 }
 
-void set(const Tensor& tensor, std::int64_t index, double value) {
-  switch (tensor.dtype()) {
-    case DType::f32:
-      tensor.data<float>()[index] = static_cast<float>(value);
-      return;
-    case DType::bf16:
-      tensor.data<bf16>()[index] = to_bf16(static_cast<float>(value));
-      return;
-    case DType::f64:
-      tensor.data<double>()[index] = value;
-      return;
-    case DType::i32:
-      tensor.data<std::int32_t>()[index] = static_cast<std::int32_t>(value);
-      return;
-  }
-}
-
-std::int64_t offset_of(const Tensor& tensor, std::int64_t i) {
-  const std::int64_t inner = tensor.shape().inner();
-  return tensor.shape().rank() == 0 ? i : i / inner * tensor.row_stride() + i % inner;
+template <class T>
+void write_as(const Tensor& tensor, const std::vector<double>& values) {
+  std::vector<T> elements;
+  for (const double value : values) elements.push_back(static_cast<T>(value));
+  write_tensor(elements.data(), tensor);
 }
 
 void set_all(const Tensor& tensor, const std::vector<double>& values) {
@@ -59,9 +36,24 @@ void set_all(const Tensor& tensor, const std::vector<double>& values) {
     fail("tests", "required " + std::to_string(tensor.numel()) + " values for " + tensor.shape().to_string() +
                       ", found " + std::to_string(values.size()));
   }
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) {
-    set(tensor, offset_of(tensor, i), values[static_cast<std::size_t>(i)]);
+  switch (tensor.dtype()) {
+    case DType::f32:
+      return write_as<float>(tensor, values);
+    case DType::f64:
+      return write_as<double>(tensor, values);
+    case DType::i32:
+      return write_as<std::int32_t>(tensor, values);
+    case DType::bf16: {
+      std::vector<bf16> elements;
+      for (const double value : values) elements.push_back(to_bf16(static_cast<float>(value)));
+      return write_tensor(elements.data(), tensor);
+    }
   }
+}
+
+std::int64_t offset_of(const Tensor& tensor, std::int64_t i) {
+  const std::int64_t inner = tensor.shape().inner();
+  return tensor.shape().rank() == 0 ? i : i / inner * tensor.row_stride() + i % inner;
 }
 
 std::vector<double> as_double(const std::vector<std::int32_t>& ids) {
@@ -91,39 +83,49 @@ Tensor tensor_of(Allocator& allocator, const Shape& shape, DType dtype, const st
 }
 
 std::vector<double> values_of(const Tensor& tensor) {
-  std::vector<double> values;
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) values.push_back(get(tensor, offset_of(tensor, i)));
-  return values;
+  switch (tensor.dtype()) {
+    case DType::f32:
+      return doubles_of<float>(tensor);
+    case DType::f64:
+      return doubles_of<double>(tensor);
+    case DType::i32:
+      return doubles_of<std::int32_t>(tensor);
+    case DType::bf16: {
+      std::vector<double> values;
+      for (const bf16 element : elements_of<bf16>(tensor)) values.push_back(static_cast<double>(to_float(element)));
+      return values;
+    }
+  }
+  fail("tests", "unknown element type");
 }
 
 std::vector<std::int32_t> ids_of(const Tensor& tensor) {
-  std::vector<std::int32_t> ids;
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) ids.push_back(tensor.data<std::int32_t>()[offset_of(tensor, i)]);
-  return ids;
+  return elements_of<std::int32_t>(tensor);
 }
 
 std::string bytes_of(const Tensor& tensor) {
-  const std::size_t size = dtype_size(tensor.dtype());
   std::string bytes(tensor.nbytes(), '\0');
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) {
-    std::memcpy(bytes.data() + static_cast<std::size_t>(i) * size,
-                static_cast<const char*>(tensor.raw()) + static_cast<std::size_t>(offset_of(tensor, i)) * size, size);
-  }
+  read_tensor(tensor, bytes.data());
   return bytes;
 }
+
+GuardedTensors::GuardedTensors(const TestDevice& device) : GuardedTensors(device.allocator, device.aligned) {}
 
 Tensor GuardedTensors::allocate(const std::string& name, const Shape& shape, DType dtype, std::int64_t gap) {
   Guarded guarded;
   guarded.name = name;
+  // 16 elements are a multiple of 16 bytes for every type.
+  const std::int64_t guard_size = aligned_ ? 32 : 19;
   if (gap > 0) {
+    if (aligned_) gap = (gap + 31) / 32 * 32;
     if (shape.rank() != 2) fail("tests", "required a matrix for strided rows, found " + shape.to_string());
     guarded.buffer = Tensor::empty(allocator_, {shape[0] + 2, shape[1] + gap}, dtype);
     fill_sentinel(guarded.buffer);
     guarded.tensor = guarded.buffer.columns(gap / 2, gap / 2 + shape[1]).rows(1, shape[0] + 1);
   } else {
-    guarded.buffer = Tensor::empty(allocator_, {shape.numel() + 2 * num_guard_elements}, dtype);
+    guarded.buffer = Tensor::empty(allocator_, {shape.numel() + 2 * guard_size}, dtype);
     fill_sentinel(guarded.buffer);
-    guarded.tensor = guarded.buffer.rows(num_guard_elements, num_guard_elements + shape.numel()).view(shape);
+    guarded.tensor = guarded.buffer.rows(guard_size, guard_size + shape.numel()).view(shape);
   }
   guarded_.push_back(guarded);
   return guarded.tensor;
@@ -164,15 +166,17 @@ std::string GuardedTensors::find_damage() const {
     }
     // Mark what belongs to the tensor and look at the rest of its buffer.
     const std::size_t size = dtype_size(guarded.buffer.dtype());
-    const auto* buffer = static_cast<const char*>(guarded.buffer.raw());
-    std::vector<bool> owned(guarded.buffer.nbytes() / size, false);
-    const auto first = static_cast<std::size_t>(static_cast<const char*>(guarded.tensor.raw()) - buffer) / size;
+    const std::string buffer = bytes_of(guarded.buffer);
+    std::vector<bool> owned(buffer.size() / size, false);
+    const auto first = static_cast<std::size_t>(static_cast<const char*>(guarded.tensor.raw()) -
+                                                static_cast<const char*>(guarded.buffer.raw())) /
+                       size;
     for (std::int64_t i = 0; i < guarded.tensor.numel(); ++i) {
       owned[first + static_cast<std::size_t>(offset_of(guarded.tensor, i))] = true;
     }
     for (std::size_t i = 0; i < owned.size(); ++i) {
       std::uint16_t word = 0;
-      std::memcpy(&word, buffer + i * size, sizeof word);
+      std::memcpy(&word, buffer.data() + i * size, sizeof word);
       if (owned[i] || word == sentinel) continue;
       damage += "memory around " + guarded.name + " was overwritten, " +
                 std::to_string(static_cast<std::int64_t>(i) - static_cast<std::int64_t>(first)) +

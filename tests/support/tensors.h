@@ -9,8 +9,11 @@
 
 #include "core/allocator.h"
 #include "core/tensor.h"
+#include "support/device_access.h"
 
 namespace artel {
+
+class TestDevice;
 
 /// The types of activations.
 constexpr std::array<DType, 2> act_types{DType::f32, DType::bf16};
@@ -28,7 +31,14 @@ std::vector<double> rounded(std::vector<double> values, DType dtype);
 
 /// A contiguous tensor of f32, bf16, f64 or i32 with these values, rounded.
 Tensor tensor_of(Allocator& allocator, const Shape& shape, DType dtype, const std::vector<double>& values);
-/// The elements in order, gaps between rows left out.
+/// The elements in order, gaps between rows left out. Errors: T is not the element type.
+template <class T>
+std::vector<T> elements_of(const Tensor& tensor) {
+  static_cast<void>(tensor.data<T>());
+  std::vector<T> elements(usize(tensor.numel()));
+  read_tensor(tensor, elements.data());
+  return elements;
+}
 std::vector<double> values_of(const Tensor& tensor);
 std::vector<std::int32_t> ids_of(const Tensor& tensor);
 /// The elements as bytes, for comparisons of bits.
@@ -36,10 +46,12 @@ std::string bytes_of(const Tensor& tensor);
 
 /// Tensors that lie inside larger buffers full of NaN (integers: a huge number): a kernel that writes before, behind or
 /// between the rows of a tensor is found by expect_intact(), one that reads there gives NaN. The tensors are not
-/// aligned, as views of rows and columns are not.
+/// aligned, as views of rows and columns are not, unless the device asks for it: then tensors begin at multiples of 16
+/// bytes, and so do strided rows if their size is such a multiple.
 class GuardedTensors {
  public:
-  explicit GuardedTensors(Allocator& allocator) : allocator_(allocator) {}
+  explicit GuardedTensors(const TestDevice& device);
+  explicit GuardedTensors(Allocator& allocator, bool aligned = false) : allocator_(allocator), aligned_(aligned) {}
 
   /// A tensor that the kernel only reads: expect_intact() requires that it is unchanged. A gap > 0 leaves that many
   /// elements between the rows of a matrix.
@@ -75,6 +87,7 @@ class GuardedTensors {
   Tensor allocate(const std::string& name, const Shape& shape, DType dtype, std::int64_t gap);
 
   Allocator& allocator_;
+  bool aligned_;
   std::vector<Guarded> guarded_;
 };
 

@@ -1,42 +1,54 @@
 #include "support/test_device.h"
 
-#include <cstring>
-
 #include "support/catch.h"
+#include "support/device_access.h"
 #include "support/tensors.h"
 
 namespace artel {
 
-std::vector<cpu::Isa> supported_isas() {
-  std::vector<cpu::Isa> isas;
-  for (const cpu::Isa isa : {cpu::Isa::generic, cpu::Isa::avx2, cpu::Isa::avx512}) {
-    if (isa <= cpu::detect_isa()) isas.push_back(isa);
-  }
-  return isas;
+TestDevice::TestDevice(int num_threads) : TestDevice(make_device_parts(num_threads), "", false) {}
+
+TestDevice::TestDevice(std::unique_ptr<DeviceParts> parts, std::string device_name, bool aligned_tensors)
+    : parts_(std::move(parts)),
+      allocator(parts_->allocator()),
+      pool(parts_->pool()),
+      backend(parts_->backend()),
+      name(std::move(device_name)),
+      aligned(aligned_tensors) {}
+
+TestDevice::~TestDevice() {
+  parts_.reset();
+  const std::string reports = take_device_reports();
+  if (!reports.empty()) FAIL_CHECK(reports);
 }
 
-void for_each_isa(const std::function<void(TestDevice&)>& body) {
-  for (const cpu::Isa isa : supported_isas()) {
-    INFO("instruction set " << cpu::isa_name(isa));
-    TestDevice device(2, isa);
+bool TestDevice::takes_head_dim(std::int64_t head_dim) const {
+  return backend.device() == Device::cpu || head_dim == 32 || head_dim == 64 || head_dim == 96 || head_dim == 128;
+}
+
+void for_each_device(const std::function<void(TestDevice&)>& body) {
+  for (const auto& make : all_devices()) {
+    TestDevice device = make();
+    INFO(device.name);
     body(device);
   }
 }
 
-void expect_same_bits_for_any_num_threads(const std::function<NamedTensors(TestDevice&)>& run) {
+void expect_same_bits_on_every_run(const std::function<NamedTensors(TestDevice&)>& run) {
   std::vector<std::string> expected;
-  for (const int num_threads : {1, 2, 3, 4}) {
-    INFO(num_threads << " threads");
-    TestDevice device(num_threads);
+  for (const auto& make : equal_devices()) {
+    TestDevice device = make();
+    INFO(device.name);
     const NamedTensors outputs = run(device);
     REQUIRE_FALSE(outputs.empty());
+    const bool first = expected.empty();
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const std::string bits = bytes_of(outputs[i].second);
       REQUIRE_FALSE(bits.empty());
-      if (num_threads == 1) {
+      if (first) {
         expected.push_back(bits);
       } else if (bits != expected[i]) {
-        FAIL_CHECK(outputs[i].first << " differs from the result of one thread");
+        FAIL_CHECK(outputs[i].first << " differs from the result of the first run");
       } else {
         SUCCEED(outputs[i].first);
       }

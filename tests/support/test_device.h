@@ -1,39 +1,73 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/allocator.h"
 #include "core/context.h"
+#include "core/tensor.h"
 #include "core/thread_pool.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend.h"
 
 namespace artel {
 
-/// Allocator, threads and backend of one CPU, for tests.
-class TestDevice {
+/// What a device of tests is made of; test_devices_cpu.cpp and test_devices_cuda.cpp each have their own.
+class DeviceParts {
  public:
-  explicit TestDevice(int num_threads = 1, cpu::Isa isa = cpu::detect_isa())
-      : pool(num_threads, &cpu::Gemm::prepare_thread), backend(pool, allocator, CpuOptions{isa}) {}
-
-  Context context() { return Context{allocator, backend, pool}; }
-
-  HostAllocator allocator;
-  ThreadPool pool;
-  CpuBackend backend;
+  virtual ~DeviceParts() = default;
+  virtual Allocator& allocator() = 0;
+  virtual ThreadPool& pool() = 0;
+  virtual Backend& backend() = 0;
 };
 
-/// Every instruction set that this processor has, the least first.
-std::vector<cpu::Isa> supported_isas();
+/// Allocator, backend and threads of one device, for tests, which do not know what it is: the test executable is linked
+/// with one list of devices.
+class TestDevice {
+ public:
+  /// The best of the devices; a GPU leaves the threads idle.
+  explicit TestDevice(int num_threads = 1);
+  /// `aligned`: what GuardedTensors makes begins at multiples of 16 bytes.
+  TestDevice(std::unique_ptr<DeviceParts> parts, std::string device_name, bool aligned_tensors);
+  TestDevice(const TestDevice&) = delete;
+  TestDevice& operator=(const TestDevice&) = delete;
+  /// Fails the test case if a checker of the device has found anything.
+  ~TestDevice();
 
-/// Runs `body` once per supported instruction set, on two threads. A failure names the instruction set.
-void for_each_isa(const std::function<void(TestDevice&)>& body);
+  Context context() { return Context{allocator, backend, pool}; }
+  /// Whether its kernels of attention take heads of this size.
+  bool takes_head_dim(std::int64_t head_dim) const;
+
+ private:
+  std::unique_ptr<DeviceParts> parts_;
+
+ public:
+  Allocator& allocator;
+  ThreadPool& pool;
+  Backend& backend;
+  const std::string name;
+  const bool aligned;
+};
+
+// Defined by the list of devices that is linked.
+
+/// The parts of the best device.
+std::unique_ptr<DeviceParts> make_device_parts(int num_threads);
+/// CPU: every instruction set of this processor, on two threads. GPU: twice the same one, with unaligned tensors and
+/// with aligned ones, since kernels read and write in packs only what is aligned.
+std::vector<std::function<TestDevice()>> all_devices();
+/// Devices that must give the same bits. CPU: 1, 2, 3 and 4 threads; GPU: the same one again and again.
+std::vector<std::function<TestDevice()>> equal_devices();
+
+/// Runs `body` with every device, one after another. A failure names the device.
+void for_each_device(const std::function<void(TestDevice&)>& body);
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-/// Runs `run` with 1, 2, 3 and 4 threads and requires that every returned tensor has the same bits each time.
-void expect_same_bits_for_any_num_threads(const std::function<NamedTensors(TestDevice&)>& run);
+/// Runs `run` on all equal devices and requires that every returned tensor has the same bits each time.
+void expect_same_bits_on_every_run(const std::function<NamedTensors(TestDevice&)>& run);
 
 }  // namespace artel

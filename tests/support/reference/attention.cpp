@@ -114,7 +114,7 @@ RopeGradients rope_backward(const Vector& dy, const Vector& cos_sin, const Atten
   return result;
 }
 
-Attention attention(const Vector& qkv, const AttentionShape& shape) {
+Attention attention(const Vector& qkv, const AttentionShape& shape, Term term) {
   const Sizes n(shape);
   Attention result{Vector(n.B * n.Q * n.H * n.h, 0.0), Vector(n.B * n.H * n.Q)};
   for (std::size_t b = 0; b < n.B; ++b) {
@@ -125,7 +125,7 @@ Attention attention(const Vector& qkv, const AttentionShape& shape) {
         double* y = &result.y[((b * n.Q + q) * n.H + head) * n.h];
         for (std::size_t position = 0; position <= q; ++position) {
           const std::size_t value = n.at(b * n.Q + position, n.H + n.J + head / (n.H / n.J));
-          for (std::size_t i = 0; i < n.h; ++i) y[i] += row.p[position] * qkv[value + i];
+          for (std::size_t i = 0; i < n.h; ++i) y[i] += term(row.p[position] * qkv[value + i]);
         }
       }
     }
@@ -133,7 +133,8 @@ Attention attention(const Vector& qkv, const AttentionShape& shape) {
   return result;
 }
 
-Vector attention_backward(const Vector& qkv, const Vector& y, const Vector& dy, const AttentionShape& shape) {
+Vector attention_backward(const Vector& qkv, const Vector& y, const Vector& dy, const AttentionShape& shape,
+                          Term term) {
   const Sizes n(shape);
   const double scale = 1.0 / std::sqrt(static_cast<double>(n.h));
   Vector dqkv(qkv.size(), 0.0);
@@ -151,12 +152,12 @@ Vector attention_backward(const Vector& qkv, const Vector& y, const Vector& dy, 
           double dp = 0.0;
           for (std::size_t i = 0; i < n.h; ++i) {
             dp += dy[out + i] * qkv[value + i];
-            dqkv[value + i] += row.p[position] * dy[out + i];
+            dqkv[value + i] += term(row.p[position] * dy[out + i]);
           }
           const double dscore = row.p[position] * (dp - mean);
           for (std::size_t i = 0; i < n.h; ++i) {
-            dqkv[query + i] += scale * dscore * qkv[key + i];
-            dqkv[key + i] += scale * dscore * qkv[query + i];
+            dqkv[query + i] += term(scale * dscore * qkv[key + i]);
+            dqkv[key + i] += term(scale * dscore * qkv[query + i]);
           }
         }
       }

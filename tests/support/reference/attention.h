@@ -27,9 +27,19 @@ struct Attention {
   Vector y;    ///< [T, H, h]
   Vector lse;  ///< [B, H, Q]
 };
+/// What becomes of the terms of the sums over positions before they are added.
+using Term = double (*)(double);
+inline double term_itself(double term) {
+  return term;
+}
+inline double term_magnitude(double term) {
+  return std::abs(term);
+}
+
 /// Causal attention over qkv [T, H + 2J, h], scores scaled by 1/sqrt(h); query head i reads key/value head i / (H/J).
-Attention attention(const Vector& qkv, const AttentionShape& shape);
+Attention attention(const Vector& qkv, const AttentionShape& shape, Term term = term_itself);
 /// dqkv [T, H + 2J, h]; y [T, H, h] is the output as stored.
-Vector attention_backward(const Vector& qkv, const Vector& y, const Vector& dy, const AttentionShape& shape);
+Vector attention_backward(const Vector& qkv, const Vector& y, const Vector& dy, const AttentionShape& shape,
+                          Term term = term_itself);
 
 }  // namespace artel::reference
