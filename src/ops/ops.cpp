@@ -164,9 +164,12 @@ Variable swiglu(Context& context, const Variable& gate_up, const Variable& weigh
 
 namespace {
 
-// Logits of this many elements at a time: small enough for the cache of a core and the memory of a card, large enough
-// for a product to run at full speed.
-constexpr std::int64_t logits_per_chunk = std::int64_t{1} << 22;
+// Logits of so many elements at a time: large enough for products to run at full speed, small enough for the cache of a
+// core or, on a GPU, for its memory. There every chunk reads and writes the whole gradient of the head, so a GPU wants
+// thousands of rows a chunk.
+std::int64_t logits_per_chunk(Device device) {
+  return std::int64_t{1} << (device == Device::cpu ? 22 : 28);
+}
 
 }  // namespace
 
@@ -175,7 +178,7 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
   const TraceSpan span(context.tracer, TraceKind::forward, "linear_cross_entropy");
   const std::int64_t num_tokens = x.data.size(0);
   const std::int64_t vocab_size = weight.data.size(0);
-  const std::int64_t chunk = std::max<std::int64_t>(64, logits_per_chunk / vocab_size);
+  const std::int64_t chunk = std::max<std::int64_t>(64, logits_per_chunk(context.backend.device()) / vocab_size);
   const bool with_gradient = wants_tape(context, {x, weight});
   const Tensor losses = context.empty({num_tokens}, DType::f32);
   const Tensor dx = with_gradient && x.slot ? context.empty(x.data.shape(), x.data.dtype()) : Tensor{};

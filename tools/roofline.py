@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""What a training step costs a GPU at best: tools/roofline.py CONFIG [--machine h100] [--json] [--markdown].
+
+For every kernel that a step of the config calls: how often, the bytes that it must move (every operand read or written
+once, whatever the caches could save), the floating-point operations (two a multiply-add, of what a causal mask leaves),
+and the time below which the machine cannot stay: the larger of bytes / bandwidth and operations / rate, plus the time
+that starting a kernel takes. `expected` divides bytes and operations by the shares of bandwidth and rate that well-made
+kernels reach. One GPU, tokens spread evenly over the experts.
+
+--check ARTEL compares parameters and operations with those of `artel describe`, which counts them on its own.
+"""
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+
+from model_config import ModelConfig
+from run_config import load_config
+
+# Dense rates of the data sheets. `reach`: the shares of them that large products and copies are known to get to.
+MACHINES = {
+    "h100": {"name": "H100 SXM 80 GB", "bf16": 989e12, "fp32": 67e12, "bandwidth": 3.35e12, "memory": 80e9},
+    "h100-pcie": {"name": "H100 PCIe 80 GB", "bf16": 756e12, "fp32": 51e12, "bandwidth": 2.0e12, "memory": 80e9},
+    "h200": {"name": "H200 SXM 141 GB", "bf16": 989e12, "fp32": 67e12, "bandwidth": 4.8e12, "memory": 141e9},
+    "a100": {"name": "A100 SXM 80 GB", "bf16": 312e12, "fp32": 19.5e12, "bandwidth": 2.04e12, "memory": 80e9},
+}
+REACH_PRODUCTS = 0.6
+REACH_MEMORY = 0.8
+LAUNCH_SECONDS = 4e-6
+LOGITS_PER_CHUNK = 1 << 28  # src/ops/ops.cpp, for GPUs
+F32, I32 = 4, 4
+
+
+@dataclass
+class Call:
+    """Calls of one kernel with equal operands; bytes and flops of one call."""
+    name: str
+    what: str
+    calls: float
+    bytes: float
+    flops: float = 0.0
+    unit: str = "bf16"  # what multiplies
+
+
+class Step:
+    """The kernel calls of one training step, micro-batches and recompute included."""
+
+    def __init__(self, config, bf16=True):
+        self.model = ModelConfig.from_dict(config["model"])
+        train = config["train"]
+        self.batch = int(train.get("global_batch_size", 16))
+        self.micro = min(int(train.get("micro_batch_size", 16)), self.batch)
+        self.recompute = train.get("recompute", "none") == "block"
+        self.seq = self.model.max_position_embeddings
+        self.tokens = self.micro * self.seq  # of a micro-batch: T
+        self.num_micro = -(-self.batch // self.micro)
+        self.act = 2 if bf16 else 4
+        self.unit = "bf16" if bf16 else "fp32"
+        self.calls = []
+        self.build()
+
+    # ---- building blocks; forward ones run twice where blocks are recomputed
+
+    def add(self, name, what, moved, flops=0.0, times=1.0):
+        self.calls.append(Call(name, what, times * self.num_micro, moved, flops, self.unit))
+
+    def forward(self, name, what, moved, flops=0.0, times=1.0):
+        self.add(name, what, moved, flops, times * (2 if self.recompute else 1))
+
+    def linear(self, what, rows, inner, out, times=1.0, result=None, prefix="", experts=1, add_dx=False):
+        """A product, its data gradient and its weight gradient, which is added to an f32 arena."""
+        a, result = self.act, result or self.act
+        flops = 2.0 * rows * inner * out
+        weights = experts * inner * out
+        x, y, w = rows * inner * a, rows * out * result, weights * a
+        self.forward(prefix + "linear", what, x + w + y, flops, times)
+        self.add(prefix + "linear_backward_data", what, y + w + x * (2 if add_dx else 1), flops, times)
+        self.add(prefix + "linear_backward_weight", what, x + y + 2 * F32 * weights, flops, times)
+
+    # ---- the model
+
+    def build(self):
+        m, t, a = self.model, self.tokens, self.act
+        d, layers = m.hidden_size, m.num_hidden_layers
+        self.add("embedding", "", t * (2 * d * a + I32))
+        self.add("embedding_backward", "", t * (d * a + 2 * d * F32 + I32))
+        for what, times in (("before attention", layers), ("before experts", layers)):
+            self.norm(what, times)
+        self.attention(layers)
+        if m.num_experts == 0:
+            self.mlp("dense", t, m.intermediate_size, layers)
+        else:
+            self.experts(layers)
+        self.add("rms_norm", "final", t * (4 * d * a + F32))
+        self.add("rms_norm_backward", "final", t * (4 * d * a + F32))
+        self.head()
+        self.update()
+
+    def norm(self, what, times):
+        d, t, a = self.model.hidden_size, self.tokens, self.act
+        self.forward("rms_norm", what, t * (4 * d * a + F32), times=times)  # x, delta, sum, y
+        self.add("rms_norm_backward", what, t * (4 * d * a + F32), times=times)  # sum, dy, dx read and written
+
+    def attention(self, times):
+        m, t, a = self.model, self.tokens, self.act
+        heads, kv, h = m.num_attention_heads, m.num_key_value_heads, m.head_dim
+        qkv, y = t * (heads + 2 * kv) * h * a, t * heads * h * a
+        lse = t * heads * F32
+        pairs = 0.5 * self.micro * heads * self.seq * (self.seq + 1)
+        self.linear("qkv", t, m.hidden_size, (heads + 2 * kv) * h, times)
+        self.forward("rope", "", 2 * qkv, times=times)
+        self.add("rope_backward", "", 2 * qkv, times=times)
+        self.forward("attention", "", qkv + y + lse, 2 * 2 * pairs * h, times)
+        self.add("attention_backward", "", 2 * qkv + 2 * y + lse, 5 * 2 * pairs * h, times)
+        self.linear("output", t, heads * h, m.hidden_size, times)
+
+    def mlp(self, what, rows, width, times):
+        d, a = self.model.hidden_size, self.act
+        self.linear(what + " gate, up", rows, d, 2 * width, times)
+        self.forward("swiglu", what, rows * 3 * width * a, times=times)
+        self.add("swiglu_backward", what, rows * 5 * width * a, times=times)
+        self.linear(what + " down", rows, width, d, times)
+
+    def experts(self, times):
+        m, t, a = self.model, self.tokens, self.act
+        d, n, k = m.hidden_size, m.num_experts, m.num_experts_per_tok
+        rows = t * k
+        width = m.moe_intermediate_size
+        decision = t * (n * F32 + F32 + k * (I32 + F32))  # probs, lse, ids, weights
+        routing = m.routing.type
+        if routing == "uoe":
+            width -= self.uoe(decision, times)
+        elif routing == "softmax":
+            self.linear("router", t, d, n, times, result=F32)
+            self.route_top_k(decision, times)
+        else:
+            low, width = m.aoe_sizes()
+            self.aoe(low, decision, times)
+        if routing != "uoe" and m.shared_expert_intermediate_size > 0:
+            self.mlp("shared expert", t, m.shared_expert_intermediate_size, times)
+        # Counted once: recompute reuses plan and losses.
+        self.add("expert_counts", "", (rows + t) * I32, times=times)
+        self.add("set_sums", "", t * n * F32, times=times)
+        self.add("sum_of_squares", "z", t * F32, times=times)
+        self.add("load_balance", "", 2 * n * F32, times=times)
+        self.add("routing_statistics", "", t * n * F32 + (rows + t) * I32, times=times)
+        self.add("sort_by_expert", "", 3 * rows * I32, times=times)
+        self.add("gather_rows", "token of row", 3 * rows * I32, times=times)
+        self.forward("gather_rows", "tokens to experts", rows * (2 * d * a + I32), times=times)
+        self.forward("gather_rows", "weights", rows * 3 * F32, times=times)
+        self.add("gather_rows", "gradients of weights", rows * 3 * F32, times=times)
+        if routing == "aoe":
+            self.linear("gate", rows, low, width, times, prefix="grouped_", experts=n)
+            self.linear("up", rows, d, width, times, prefix="grouped_", experts=n)
+        else:
+            self.linear("gate, up", rows, d, 2 * width, times, prefix="grouped_", experts=n)
+        self.forward("swiglu", "experts", rows * (3 * width * a + F32), times=times)
+        self.add("swiglu_backward", "experts", rows * (5 * width * a + 2 * F32), times=times)
+        self.linear("down", rows, width, d, times, prefix="grouped_", experts=n)
+        self.forward("sum_rows", "experts to tokens", rows * (d * a + I32) + 2 * t * d * a, times=times)
+        self.add("gather_rows", "gradients to experts", rows * (2 * d * a + I32), times=times)
+        self.add("sum_rows", "gradients to tokens", rows * (d * a + I32) + 2 * t * d * a, times=times)
+
+    def uoe(self, decision, times):
+        m, t, a = self.model, self.tokens, self.act
+        d, n, neurons = m.hidden_size, m.num_experts, self.model.routing_neurons()
+        gate_up, hidden = t * n * 2 * neurons * a, t * n * neurons * a
+        packed = n * neurons * d
+        self.linear("routing neurons", t, d, n * 2 * neurons, times)
+        bids = t * n * F32
+        self.forward("uoe_bids", "", gate_up + hidden + bids + decision, times=times)
+        self.add("uoe_bids_backward", "", 2 * gate_up + hidden + bids + decision, times=times)
+        self.forward("swap_leading", "routing neurons, down", 2 * packed * a, times=times)
+        self.add("swap_leading", "its gradient", 3 * packed * F32, times=times)
+        self.linear("virtual shared expert", t, n * neurons, d, times)
+        return neurons
+
+    def aoe(self, low, decision, times):
+        m, t, a = self.model, self.tokens, self.act
+        n, k = m.num_experts, m.num_experts_per_tok
+        cached = t * n * low * a
+        chosen = t * k * (2 * low * a + I32)
+        self.linear("low-rank gates", t, m.hidden_size, n * low, times)
+        self.forward("row_norms", "", cached + t * n * F32, times=times)
+        self.add("row_norms_backward", "", 3 * cached + 2 * t * n * F32, times=times)
+        self.forward("gather_rows", "low-rank gates", chosen, times=times)
+        self.add("fill", "their gradient", cached, times=times)
+        self.add("scatter_add_rows", "their gradient", chosen + t * k * low * a, times=times)
+        self.route_top_k(decision, times)
+
+    def route_top_k(self, decision, times):
+        scores = self.tokens * self.model.num_experts * F32
+        self.forward("route_top_k", "", scores + decision, times=times)
+        self.add("route_top_k_backward", "", scores + decision, times=times)
+
+    def head(self):
+        m, t, a = self.model, self.tokens, self.act
+        d, v = m.hidden_size, m.vocab_size
+        rows = min(t, max(64, LOGITS_PER_CHUNK // v))
+        chunks = t / rows
+        flops = 2.0 * rows * d * v
+        logits, w, x = rows * v * F32, v * d * a, rows * d * a
+        self.add("linear", "logits", x + w + logits, flops, chunks)
+        self.add("cross_entropy", "", 2 * logits + rows * (I32 + F32), times=chunks)
+        self.add("linear_backward_data", "logits", logits + w + x, flops, chunks)
+        self.add("linear_backward_weight", "logits", logits + x + 2 * F32 * v * d, flops, chunks)
+
+    def update(self):
+        count = self.parameters()
+        once = 1.0 / self.num_micro
+        self.add("fill", "gradients", count * F32, times=once)
+        self.add("sum_of_squares", "gradients", count * F32, times=once)
+        self.add("adamw", "", count * (7 * F32 + (self.act if self.act == 2 else 0)), times=once)
+
+    def parameters(self):
+        """Weights of the whole model."""
+        m = self.model
+        d, h = m.hidden_size, m.head_dim
+        attention = d * (m.num_attention_heads + 2 * m.num_key_value_heads) * h + m.num_attention_heads * h * d
+        if m.num_experts == 0:
+            layer = 3 * d * m.intermediate_size
+        elif m.routing.type == "aoe":
+            low, width = m.aoe_sizes()
+            layer = m.num_experts * (d * low + low * width + 2 * d * width)
+        else:
+            layer = m.num_experts * 3 * d * m.moe_intermediate_size
+        if m.num_experts > 0 and m.routing.type != "uoe":
+            layer += 3 * d * m.shared_expert_intermediate_size
+            layer += m.num_experts * d if m.routing.type == "softmax" else 0
+        norms = 2 * d + (2 * h if m.qk_norm else 0)
+        tables = m.vocab_size * d * (1 if m.tie_word_embeddings else 2)
+        return m.num_hidden_layers * (attention + layer + norms) + d + tables
+
+
+def seconds(call, machine, reach_products=1.0, reach_memory=1.0):
+    """Of one call."""
+    moving = call.bytes / (machine["bandwidth"] * reach_memory)
+    computing = call.flops / (machine[call.unit] * reach_products)
+    return max(moving, computing) + LAUNCH_SECONDS
+
+
+def rows_of(step, machine):
+    """One row per kernel name: sums over its calls, largest time first."""
+    rows = {}
+    for call in step.calls:
+        row = rows.setdefault(call.name, {"kernel": call.name, "calls": 0.0, "gigabytes": 0.0, "tera_operations": 0.0,
+                                          "least_ms": 0.0, "expected_ms": 0.0})
+        row["calls"] += call.calls
+        row["gigabytes"] += call.calls * call.bytes / 1e9
+        row["tera_operations"] += call.calls * call.flops / 1e12
+        row["least_ms"] += call.calls * seconds(call, machine) * 1e3
+        row["expected_ms"] += call.calls * seconds(call, machine, REACH_PRODUCTS, REACH_MEMORY) * 1e3
+    return sorted(rows.values(), key=lambda row: -row["least_ms"])
+
+
+def summary_of(step, machine, rows):
+    total = {key: sum(row[key] for row in rows)
+             for key in ("calls", "gigabytes", "tera_operations", "least_ms", "expected_ms")}
+    tokens = step.num_micro * step.tokens
+    return {"machine": machine["name"], "parameters": step.parameters(), "tokens_per_step": tokens,
+            "micro_batches": step.num_micro, **total,
+            "tokens_per_second_at_most": tokens / total["least_ms"] * 1e3,
+            "tokens_per_second_expected": tokens / total["expected_ms"] * 1e3}
+
+
+def check(step, config, artel):
+    """Parameters and operations per token are those of `artel describe`, but for the scores computed again by attention."""
+    text = subprocess.run([artel, "describe", "-c", config, "--json"], capture_output=True, text=True, check=True).stdout
+    described = json.loads(text)
+    once = Step({**load_config(config), "train": {"micro_batch_size": 1, "global_batch_size": 1}})
+    scores = sum(call.calls * call.flops for call in once.calls if call.name == "attention") / 2
+    found = (sum(call.calls * call.flops for call in once.calls) - scores) / once.tokens
+    expected = described["flops_per_token"]["total"], described["parameters"]["total"]
+    if (round(found), step.parameters()) != expected:
+        sys.exit(f"roofline: {config}: required {expected} operations a token and parameters, found "
+                 f"{(round(found), step.parameters())}")
+
+
+def print_table(rows, summary, markdown):
+    titles = ("kernel", "calls", "GB", "TFLOP", "least ms", "expected ms")
+    lines = [(row["kernel"], f"{row['calls']:.0f}", f"{row['gigabytes']:.2f}", f"{row['tera_operations']:.2f}",
+              f"{row['least_ms']:.2f}", f"{row['expected_ms']:.2f}") for row in [*rows, {"kernel": "step", **summary}]]
+    if markdown:
+        print("| " + " | ".join(titles) + " |\n|---|" + "---:|" * (len(titles) - 1))
+        for line in lines:
+            print("| " + " | ".join(line) + " |")
+    else:
+        for line in (titles, *lines):
+            print(f"{line[0]:<32}" + "".join(f"{cell:>14}" for cell in line[1:]))
+    print(f"\n{summary['machine']}: {summary['parameters'] / 1e9:.2f} B parameters, {summary['tokens_per_step']} tokens "
+          f"a step in {summary['micro_batches']} micro-batches; at most "
+          f"{summary['tokens_per_second_at_most']:.0f} tokens/s, expected {summary['tokens_per_second_expected']:.0f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--machine", choices=MACHINES, default="h100")
+    parser.add_argument("--fp32", action="store_true", help="activations of 4 bytes, products of fp32")
+    parser.add_argument("--calls", action="store_true", help="with --json: every call with its operands' sizes too")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--check", metavar="ARTEL")
+    arguments = parser.parse_args()
+    machine = MACHINES[arguments.machine]
+    step = Step(load_config(arguments.config), bf16=not arguments.fp32)
+    if arguments.check:
+        check(step, arguments.config, arguments.check)
+    rows = rows_of(step, machine)
+    summary = summary_of(step, machine, rows)
+    if arguments.json:
+        document = {"config": arguments.config, "summary": summary, "kernels": rows}
+        if arguments.calls:
+            document["calls"] = [asdict(call) for call in step.calls]
+        json.dump(document, sys.stdout, indent=1)
+        print()
+    else:
+        print_table(rows, summary, arguments.markdown)
+
+
+if __name__ == "__main__":
+    main()
