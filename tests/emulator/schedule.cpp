@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 
 #include "emulator/heap.h"
 #include "emulator/host_memory.h"
@@ -57,17 +58,20 @@ bool step(CUstream_st& stream) {
 /// that a stream can fall behind others.
 bool step_any() {
   if (is_running()) return false;
-  auto streams = all_queues();
+  const auto streams = all_queues();
+  std::vector<std::size_t> order(streams.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
   if (config().streams == Streams::random) {
+    static std::uint64_t seed = 0;
     static std::uint64_t draw = 0;
-    if (chance(1.0 / 12)) draw = random_bits();
-    const auto place = [](const CUstream_st* s) {
-      return ((s->id + draw) * 0x9e3779b97f4a7c15ULL) ^ (draw * 0xbf58476d1ce4e5b9ULL);
+    if (seed != config().seed || chance(1.0 / 12)) draw = random_bits();
+    seed = config().seed;
+    const auto place = [](std::size_t i) {
+      return ((i + 1 + draw) * 0x9e3779b97f4a7c15ULL) ^ (draw * 0xbf58476d1ce4e5b9ULL);
     };
-    std::sort(streams.begin(), streams.end(),
-              [&](const CUstream_st* a, const CUstream_st* b) { return place(a) < place(b); });
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return place(a) < place(b); });
   }
-  return std::any_of(streams.begin(), streams.end(), [](CUstream_st* s) { return step(*s); });
+  return std::any_of(order.begin(), order.end(), [&](std::size_t i) { return step(*streams[i]); });
 }
 
 /// One step of this stream, or of one that it waits for.
