@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "kernels/cuda/cuda_error.h"
 
@@ -82,6 +84,19 @@ __device__ T from_float(float x) {
 template <class T, int width>
 struct alignas(sizeof(T) * width) Pack {
   T values[width];
+};
+/// A pack as it lies in memory. What is loaded well before it is used is held like this: two elements of bf16 to a
+/// register, where compilers give each element of a Pack one of its own.
+template <class T, int width>
+struct alignas(sizeof(T) * width) RawPack {
+  using Word = std::conditional_t<sizeof(T) * width % sizeof(std::uint32_t) == 0, std::uint32_t, std::uint16_t>;
+  Word words[sizeof(T) * width / sizeof(Word)];
+
+  __device__ Pack<T, width> unpack() const {
+    Pack<T, width> pack;
+    memcpy(&pack, words, sizeof words);
+    return pack;
+  }
 };
 /// Elements in 16 bytes.
 template <class T>
