@@ -192,6 +192,10 @@ void heap_check_red_zones(const Label& user) {
   }
 }
 
+bool has_address_sanitizer() {
+  return built_with_address_sanitizer;
+}
+
 std::size_t heap_bytes_in_use() {
   return heap().bytes_in_use;
 }

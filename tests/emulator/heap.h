@@ -32,6 +32,8 @@ bool heap_check(const void* p, std::size_t bytes, const Label& user, const char*
 /// Reports a red zone that somebody has written since the last look, as written by `user`. Does nothing in builds that
 /// see every access.
 void heap_check_red_zones(const Label& user);
+/// Whether the address sanitizer watches the memory of this build.
+bool has_address_sanitizer();
 /// Of all allocations together.
 std::size_t heap_bytes_in_use();
 /// "bytes [0, 64) of the allocation of 1024 bytes at 0x7f00…", for messages.
