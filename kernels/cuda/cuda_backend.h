@@ -6,7 +6,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <type_traits>
+#include <vector>
 
 #include "kernels/backend.h"
 
@@ -15,6 +17,10 @@ namespace artel {
 namespace cuda {
 
 class CublasHandle;
+class Downloads;
+class UploadRing;
+struct Bf16Rows;
+struct Gemm;
 
 /// The elements of a tensor as kernels see them: T is float, __nv_bfloat16, double or std::int32_t. An undefined tensor
 /// gives a null pointer. Errors: T is not the element type.
@@ -135,8 +141,23 @@ class CudaBackend final : public Backend {
     return static_cast<T*>(scratch(slot, num_elements * static_cast<std::int64_t>(sizeof(T))));
   }
 
+  /// Made with the first product.
+  const cuda::CublasHandle& cublas();
+  // linear.cpp: products of one call, in one launch where cuBLAS can; those whose A is dy f32 and whose B is bf16.
+  void multiply_all(const char* op, const std::vector<cuda::Gemm>& gemms);
+  void multiply_split(const char* op, In dy, std::int64_t out, std::vector<cuda::Gemm> gemms);
+  void backward_data(const char* op, In dy, In w, Out dx, std::span<const std::int32_t> offsets, bool grouped,
+                     Accumulate accumulate);
+  // weight_gradient.cu; device_offsets is undefined for the one group of all rows.
+  void backward_weight(const char* op, In x, In dy, Out dw, std::span<const std::int32_t> offsets, In device_offsets,
+                       bool grouped, Accumulate accumulate);
+  void multiply_weights(const char* op, const cuda::Bf16Rows& x, const cuda::Bf16Rows& dy, Out dw,
+                        std::span<const std::int32_t> offsets, In device_offsets, Accumulate accumulate);
+
   cudaStream_t stream_;
   Allocator& allocator_;
+  std::unique_ptr<cuda::UploadRing> uploads_;
+  std::unique_ptr<cuda::Downloads> downloads_;
   std::unique_ptr<cuda::CublasHandle> cublas_;
   std::array<Tensor, num_scratch_slots> scratch_;
 };

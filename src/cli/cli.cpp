@@ -5,6 +5,7 @@
 #include "cli/resume_command.h"
 #include "comm/launch.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda_device.h"
 #include "util/error.h"
 #include "util/one_line.h"
 #include "util/text.h"
@@ -14,7 +15,8 @@ namespace {
 
 std::string version_text() {
   return concat("artel ", ARTEL_VERSION, "\n", "device cpu: yes, kernels for ", cpu::isa_name(cpu::detect_isa()),
-                " on this processor\n", "device cuda: not in this build\n",
+                " on this processor\n",
+                "device cuda: ", cuda_build_text().empty() ? "not in this build" : cuda_build_text(), "\n",
                 "MPI: ", mpi_version().empty() ? "not in this build" : mpi_version(), "\n");
 }
 

@@ -51,7 +51,7 @@ void train_as_rank(const Config& config, const TrainArguments& arguments, const 
       world.rank() == 0 ? std::optional<FileLock>(lock_run(run_directory)) : std::nullopt;
   Runtime runtime(config.train, log, world);
   Trainer trainer(config, runtime, files, log, arguments.options);
-  log.info(concat("training ", config.run.name, " on ", runtime.device(), ", ", runtime.precision(), ", ",
+  log.info(concat("training ", config.run.name, " on ", runtime.device_text(), ", ", runtime.precision(), ", ",
                   world.size() > 1 ? concat(world.size(), " ranks of ") : "", runtime.num_threads(),
                   " threads, to step ", config.train.steps, " in ", run_directory));
   if (trainer.run([&stop] { return stop.requested(); })) {

@@ -7,6 +7,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "util/error.h"
 #include "util/host.h"
+#include "util/text.h"
 
 namespace artel {
 
@@ -29,6 +30,40 @@ int ranks_on_these_processors(Communicator& world) {
   return static_cast<int>(std::count(places.begin(), places.end(), place));
 }
 
+// The GPU of this rank, or none for the CPU. Ranks of a host take its GPUs in rank order.
+std::unique_ptr<CudaDevice> take_gpu(const std::string& device, Communicator& world) {
+  const bool required = device == "cuda";
+  if (required && cuda_build_text().empty()) {
+    fail("train.device",
+         "required a build with CUDA (-DARTEL_CUDA=ON) for device: cuda, found one without; use device: cpu or auto");
+  }
+  if (device == "cpu" || cuda_build_text().empty()) return nullptr;
+  const int num_gpus = num_cuda_devices();
+  const std::string host = host_name();
+  if (required && num_gpus == 0) {
+    fail("train.device", concat("required a GPU with NVIDIA's driver for device: cuda, found none on ", host,
+                                "; use device: cpu or auto"));
+  }
+  const std::vector<std::string> hosts = world.all_gather_text(host, Purpose::control);
+  std::int64_t num_with_gpu = num_gpus > 0 ? 1 : 0;
+  world.all_reduce_values({&num_with_gpu, 1}, Purpose::control);
+  if (num_with_gpu == 0) return nullptr;
+  if (num_with_gpu < world.size()) {
+    fail("train.device", concat("required GPUs on the hosts of all ranks or of none, found ", num_with_gpu, " of ",
+                                world.size(), " ranks with one", num_gpus > 0 ? "" : concat(", none on ", host),
+                                "; use device: cpu, or other hosts"));
+  }
+  const auto local_rank = std::count(hosts.begin(), hosts.begin() + world.rank(), host);
+  const auto num_local = std::count(hosts.begin(), hosts.end(), host);
+  if (num_local > num_gpus) {
+    fail("train.device", concat("required a GPU for each rank of a host, found ", num_local, " ranks and ", num_gpus,
+                                num_gpus == 1 ? " GPU" : " GPUs", " on ", host,
+                                "; start fewer ranks there, let the launcher show all GPUs to every rank, or use "
+                                "device: cpu"));
+  }
+  return make_cuda_device(static_cast<int>(local_rank));
+}
+
 }  // namespace
 
 int available_cores() {
@@ -44,17 +79,20 @@ Runtime::Runtime(const TrainConfig& config, Log& log, std::unique_ptr<Communicat
 }
 
 Runtime::Runtime(const TrainConfig& config, Log& log, Communicator& world) : world_(&world) {
-  if (config.device == "cuda") {
-    fail("train.device", "required a build with CUDA for device: cuda, found one without; use device: cpu or auto");
-  }
+  gpu_ = take_gpu(config.device, world);
   const int share = std::max(1, available_cores() / ranks_on_these_processors(world));
   const int threads = config.threads > 0 ? static_cast<int>(config.threads) : share;
-  allocator_ = std::make_unique<HostAllocator>();
   pool_ = std::make_unique<ThreadPool>(threads, cpu::Gemm::prepare_thread);
-  backend_ = std::make_unique<CpuBackend>(*pool_, *allocator_);
-  context_ = std::make_unique<Context>(Context{*allocator_, *backend_, *pool_});
-  if (config.precision == "bf16" || (config.precision == "auto" && backend_->has_native_bf16())) dtype_ = DType::bf16;
-  if (dtype_ == DType::bf16 && !backend_->has_native_bf16()) {
+  if (gpu_ != nullptr) {
+    context_ = std::make_unique<Context>(Context{gpu_->allocator(), gpu_->backend(), *pool_});
+  } else {
+    allocator_ = std::make_unique<HostAllocator>();
+    backend_ = std::make_unique<CpuBackend>(*pool_, *allocator_);
+    context_ = std::make_unique<Context>(Context{*allocator_, *backend_, *pool_});
+  }
+  const bool native_bf16 = context_->backend.has_native_bf16();
+  if (config.precision == "bf16" || (config.precision == "auto" && native_bf16)) dtype_ = DType::bf16;
+  if (dtype_ == DType::bf16 && !native_bf16) {
     log.warn(
         "precision: bf16 on a processor without bf16 products: they run through fp32, which is slower than fp32 "
         "itself");
@@ -62,5 +100,9 @@ Runtime::Runtime(const TrainConfig& config, Log& log, Communicator& world) : wor
 }
 
 Runtime::~Runtime() = default;
+
+std::string Runtime::device_text() const {
+  return gpu_ == nullptr ? device() : concat(device(), " (", gpu_->name(), ")");
+}
 
 }  // namespace artel

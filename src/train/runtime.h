@@ -7,15 +7,18 @@
 #include "config/schema.h"
 #include "core/context.h"
 #include "kernels/backend.h"
+#include "kernels/cuda_device.h"
 #include "util/log.h"
 
 namespace artel {
 
 /// Everything that a job holds of the machine: device memory, threads, kernels, communicators. Built once by a command
-/// and passed down by reference; nothing below it is global.
+/// and passed down by reference; nothing below it is global. device: auto takes a GPU if there is one; of several ranks
+/// on one host each takes its own.
 class Runtime {
  public:
-  /// Resolves device, precision and threads. Errors: a device that this build or machine does not have.
+  /// Resolves device, precision and threads. Errors: a device that this build or machine does not have; more ranks on a
+  /// host than it has GPUs.
   Runtime(const TrainConfig& config, Log& log);
   /// As one rank of `world`, which must outlive it. threads: auto shares the processors out among the ranks that may
   /// run on the same ones.
@@ -29,14 +32,18 @@ class Runtime {
   /// The activation type of the run.
   DType dtype() const { return dtype_; }
   const char* precision() const { return dtype_ == DType::bf16 ? "bf16" : "fp32"; }
-  const char* device() const { return "cpu"; }
+  const char* device() const { return device_name(context_->backend.device()); }
+  /// For the log: "cpu", or "cuda (NVIDIA H100 80GB HBM3)".
+  std::string device_text() const;
   int num_threads() const { return pool_->num_threads(); }
 
  private:
-  std::unique_ptr<HostAllocator> allocator_;
-  std::unique_ptr<ThreadPool> pool_;
-  std::unique_ptr<Backend> backend_;
   Runtime(const TrainConfig& config, Log& log, std::unique_ptr<Communicator> self);
+
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<CudaDevice> gpu_;  ///< or none, and then the two below
+  std::unique_ptr<HostAllocator> allocator_;
+  std::unique_ptr<Backend> backend_;
 
   std::unique_ptr<Communicator> self_;  ///< the world of a process alone
   Communicator* world_;

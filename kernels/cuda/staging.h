@@ -1,0 +1,81 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "kernels/cuda/handles.h"
+
+namespace artel::cuda {
+
+/// Copies from host memory to the GPU in the order of one stream. Bytes are first copied to page-locked memory, so that
+/// the caller's are free at once; that memory is used round and round, and only when all of it is full of copies that
+/// the stream has not come to does an upload wait for the oldest.
+class UploadRing {
+ public:
+  explicit UploadRing(cudaStream_t stream) : stream_(stream) {}
+
+  /// device = `bytes` bytes at host.
+  void upload(const void* host, void* device, std::size_t bytes);
+
+  static constexpr std::size_t segment_bytes = std::size_t{4} << 20;
+
+ private:
+  static constexpr std::size_t num_segments = 4;
+  struct Segment {
+    PinnedMemory memory{segment_bytes};
+    Event done;
+    bool in_use = false;
+  };
+  /// At least one free byte behind used_ of the current segment.
+  Segment& segment_with_room();
+
+  cudaStream_t stream_;
+  std::array<std::unique_ptr<Segment>, num_segments> segments_;  // made when first needed
+  std::size_t current_ = 0;
+  std::size_t used_ = 0;
+};
+
+/// Copies from the GPU to the host in the order of one stream, through page-locked memory that is kept.
+class Downloads {
+ public:
+  explicit Downloads(cudaStream_t stream) : stream_(stream) {}
+
+  /// One copy under way. May be dropped without wait(); Downloads must outlive it.
+  class Copy {
+   public:
+    Copy(Downloads& owner, const void* device, void* host, std::size_t bytes);
+    ~Copy();
+    Copy(const Copy&) = delete;
+    Copy& operator=(const Copy&) = delete;
+
+    /// Blocks until the stream has got there, then fills the host memory. Does nothing the second time.
+    void wait();
+
+   private:
+    friend class Downloads;
+    struct Block {
+      explicit Block(std::size_t bytes) : memory(bytes) {}
+      PinnedMemory memory;
+      Event done;
+    };
+
+    Downloads& owner_;
+    std::unique_ptr<Block> block_;
+    void* host_;
+    std::size_t bytes_;
+  };
+
+  /// `bytes` bytes at host = those of the device. Returns when they are there.
+  void download(const void* device, void* host, std::size_t bytes);
+
+ private:
+  std::unique_ptr<Copy::Block> take(std::size_t bytes);
+
+  cudaStream_t stream_;
+  std::vector<std::unique_ptr<Copy::Block>> free_blocks_;
+};
+
+}  // namespace artel::cuda
