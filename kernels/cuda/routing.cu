@@ -12,7 +12,6 @@ namespace {
 using cuda::lane_of_warp;
 
 /// A warp works on a token, or on a row.
-constexpr int choice_block = 128;
 constexpr int norm_block = 256;
 
 __device__ std::int64_t warp_of_grid() {
@@ -20,7 +19,7 @@ __device__ std::int64_t warp_of_grid() {
   return static_cast<std::int64_t>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / simt::warp_size;
 }
 
-__global__ void __launch_bounds__(choice_block)
+__global__ void __launch_bounds__(cuda::largest_block_of_warps)
     route_top_k_kernel(const float* scores, const float* bias, std::int64_t num_tokens, int num_experts,
                        const TopKOptions options, const cuda::TopKResult result, int warp_bytes) {
   SIMT_DYNAMIC_SHARED(shared_memory);
@@ -34,7 +33,7 @@ __global__ void __launch_bounds__(choice_block)
   cuda::choose_top_k(bias, num_experts, options, choice, result, token);
 }
 
-__global__ void __launch_bounds__(choice_block)
+__global__ void __launch_bounds__(cuda::largest_block_of_warps)
     route_top_k_backward_kernel(const cuda::TopKGradient gradient, std::int64_t num_tokens, int num_experts,
                                 const TopKOptions options, float* dscores, int warp_bytes) {
   SIMT_DYNAMIC_SHARED(shared_memory);

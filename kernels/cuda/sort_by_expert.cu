@@ -15,7 +15,6 @@ namespace {
 
 using cuda::lane_of_warp;
 
-constexpr int tile_block = 128;
 constexpr int scan_block = 1024;
 constexpr std::int64_t least_tile = 256;
 
@@ -44,7 +43,8 @@ struct TileOfWarp {
 };
 
 /// counts [num_tiles, N] = slots of each expert in each tile.
-__global__ void __launch_bounds__(tile_block) count_tiles_kernel(const int* ids, const Tiles tiles, int* counts) {
+__global__ void __launch_bounds__(cuda::largest_block_of_warps)
+    count_tiles_kernel(const int* ids, const Tiles tiles, int* counts) {
   SIMT_DYNAMIC_SHARED(shared_memory);
   const TileOfWarp of_warp(tiles, shared_memory);
   if (of_warp.tile >= tiles.num_tiles) return;
@@ -117,8 +117,9 @@ __global__ void __launch_bounds__(scan_block) scan_experts_kernel(const int* tot
 }
 
 /// slot_of_row [A], row_of_slot [A] =. counts [num_tiles, N]: slots of each expert in the tiles before.
-__global__ void __launch_bounds__(tile_block) place_kernel(const int* ids, const Tiles tiles, const int* counts,
-                                                           const int* offsets, int* slot_of_row, int* row_of_slot) {
+__global__ void __launch_bounds__(cuda::largest_block_of_warps)
+    place_kernel(const int* ids, const Tiles tiles, const int* counts, const int* offsets, int* slot_of_row,
+                 int* row_of_slot) {
   SIMT_DYNAMIC_SHARED(shared_memory);
   const TileOfWarp of_warp(tiles, shared_memory);
   if (of_warp.tile >= tiles.num_tiles) return;

@@ -268,7 +268,10 @@ __device__ void scores_gradient(const TopKGradient& gradient, bool has_dweights,
   __syncwarp();
 }
 
-/// Warps of a block where each needs that much shared memory: as many as leave several blocks to a multiprocessor.
+/// Threads of the largest block of warps that work by themselves, each in shared memory of its own.
+constexpr int largest_block_of_warps = 128;
+
+/// Warps of such a block where each needs that much: as many as leave several blocks to a multiprocessor.
 /// Errors: more memory than a block of any GPU since compute capability 8.0 can have.
 inline int warps_per_block(const char* op, std::int64_t bytes_per_warp) {
   constexpr std::int64_t bytes_of_a_block = 48 * 1024;
@@ -277,7 +280,7 @@ inline int warps_per_block(const char* op, std::int64_t bytes_per_warp) {
     fail(op, "required a choice that fits " + std::to_string(most_bytes) + " bytes of a GPU's shared memory, found " +
                  std::to_string(bytes_per_warp) + " bytes for a token; use fewer experts");
   }
-  for (int warps = 4; warps > 1; warps /= 2) {
+  for (int warps = largest_block_of_warps / simt::warp_size; warps > 1; warps /= 2) {
     if (warps * bytes_per_warp <= bytes_of_a_block) return warps;
   }
   return 1;

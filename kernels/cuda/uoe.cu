@@ -18,8 +18,6 @@ namespace {
 using cuda::LaneGroups;
 using cuda::NeuronRows;
 
-constexpr int bids_block = 128;
-
 /// How rows of neurons lie in shared memory: every row may be followed by 16 bytes that keep the rows of neighbouring
 /// lanes in different banks.
 struct StagedRows {
@@ -89,7 +87,7 @@ struct BidsForward {
 };
 
 template <class T, bool staged>
-__global__ void __launch_bounds__(bids_block) uoe_bids_kernel(const BidsForward<T> p) {
+__global__ void __launch_bounds__(cuda::largest_block_of_warps) uoe_bids_kernel(const BidsForward<T> p) {
   SIMT_DYNAMIC_SHARED(shared_memory);
   const BidPlan& plan = p.plan;
   const int warp = static_cast<int>(threadIdx.x) / simt::warp_size;
@@ -158,7 +156,7 @@ struct BidsBackward {
 };
 
 template <class T, bool staged>
-__global__ void __launch_bounds__(bids_block) uoe_bids_backward_kernel(const BidsBackward<T> p) {
+__global__ void __launch_bounds__(cuda::largest_block_of_warps) uoe_bids_backward_kernel(const BidsBackward<T> p) {
   SIMT_DYNAMIC_SHARED(shared_memory);
   const BidPlan& plan = p.plan;
   const int lane = cuda::lane_of_warp();

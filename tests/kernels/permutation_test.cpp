@@ -39,6 +39,7 @@ const std::vector<Case> cases{
     {8, scattered_ids(100, 8)},     //
     {64, scattered_ids(3000, 64)},  // several tasks
     {300, scattered_ids(40, 300)},
+    {1100, scattered_ids(5000, 1100)},
 };
 
 TEST_CASE("sort_by_expert orders slots by expert and keeps the order within an expert") {

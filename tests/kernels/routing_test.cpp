@@ -35,6 +35,9 @@ const std::vector<Case> cases{{0, 4, 2},
                               {5, 40, 9, 1.0, true},
                               {4, 32, 4, 40.0},
                               {3, 300, 12},
+                              {2, 200, 200},
+                              {3, 200, 9, 1.0, true},
+                              {2, 1100, 7},
                               {70, 6, 2, 0.0}};
 
 Vector scores_for(const Case& c) {
@@ -198,7 +201,8 @@ Ids ragged_offsets(std::int64_t num_tokens) {
 struct SetCase {
   std::int64_t num_tokens, num_experts, tokens_per_set;
 };
-const std::vector<SetCase> set_cases{{0, 3, 4}, {1, 1, 1}, {5, 4, 5}, {6, 7, 4}, {9, 33, 100}, {1200, 16, 128}};
+const std::vector<SetCase> set_cases{{0, 3, 4},    {1, 1, 1},       {5, 4, 5},       {6, 7, 4},
+                                     {9, 33, 100}, {1200, 16, 128}, {4000, 34, 3700}};
 
 TEST_CASE("expert_counts, load_balance and set_sums agree with the reference for every set of tokens") {
   for_each_device([](TestDevice& device) {
