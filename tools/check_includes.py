@@ -48,9 +48,10 @@ HOMES = {
     "oneapi/": ["kernels/cpu/onednn"],
     "omp.h": ["kernels/cpu/onednn"],
     "mpi.h": ["src/comm/mpi_"],
-    "nccl.h": ["src/comm/nccl"],
-    "cuda": ["kernels/cuda/", "src/comm/nccl"],
-    "cublas": ["kernels/cuda/"],
+    "nccl.h": ["src/comm/nccl", "tests/emulator/"],
+    "cuda": ["kernels/cuda/", "src/comm/nccl", "tests/emulator/", "tests/gpu/", "tests/support/device_access_cuda.cpp"],
+    "cublas": ["kernels/cuda/", "tests/emulator/"],
+    "mma.h": ["kernels/cuda/", "tests/emulator/"],
     "catch2/": ["tests/support/catch.h", "tests/support/catch_main.cpp"],
     "immintrin.h": ["kernels/cpu/rows/simd.h"],
 }

@@ -20,7 +20,7 @@ class CublasHandle;
 class Downloads;
 class UploadRing;
 struct Bf16Rows;
-struct Gemm;
+struct GemmCall;
 
 /// The elements of a tensor as kernels see them: T is float, __nv_bfloat16, double or std::int32_t. An undefined tensor
 /// gives a null pointer. Errors: T is not the element type.
@@ -144,8 +144,8 @@ class CudaBackend final : public Backend {
   /// Made with the first product.
   const cuda::CublasHandle& cublas();
   // linear.cpp: products of one call, in one launch where cuBLAS can; those whose A is dy f32 and whose B is bf16.
-  void multiply_all(const char* op, const std::vector<cuda::Gemm>& gemms);
-  void multiply_split(const char* op, In dy, std::int64_t out, std::vector<cuda::Gemm> gemms);
+  void multiply_all(const char* op, const std::vector<cuda::GemmCall>& gemms);
+  void multiply_split(const char* op, In dy, std::int64_t out, std::vector<cuda::GemmCall> gemms);
   void backward_data(const char* op, In dy, In w, Out dx, std::span<const std::int32_t> offsets, bool grouped,
                      Accumulate accumulate);
   // weight_gradient.cu; device_offsets is undefined for the one group of all rows.

@@ -26,7 +26,7 @@ struct Arguments {
   float beta;
 };
 
-Arguments arguments(const char* op, const Gemm& g) {
+Arguments arguments(const char* op, const GemmCall& g) {
   const std::int64_t largest = std::max({g.m, g.n, g.k, g.lda, g.ldb, g.ldc});
   constexpr std::int64_t most = std::numeric_limits<int>::max();
   if (largest > most) {
@@ -43,7 +43,7 @@ Arguments arguments(const char* op, const Gemm& g) {
           g.accumulate ? 1.0F : 0.0F};
 }
 
-void zero(const char* op, cudaStream_t stream, const Gemm& g) {
+void zero(const char* op, cudaStream_t stream, const GemmCall& g) {
   const std::size_t element = dtype_size(g.out);
   const bool dense = g.ldc == g.n;
   const std::size_t length = static_cast<std::size_t>(dense ? g.m * g.n : g.n) * element;
@@ -61,7 +61,7 @@ bool aligned(const void* data, std::int64_t stride, DType dtype) {
 
 }  // namespace
 
-void multiply(const char* op, const GemmMachine& machine, const Gemm& g) {
+void multiply(const char* op, const GemmMachine& machine, const GemmCall& g) {
   if (g.m == 0 || g.n == 0) return;
   if (g.k == 0) {
     if (!g.accumulate) zero(op, machine.stream, g);
@@ -75,13 +75,13 @@ void multiply(const char* op, const GemmMachine& machine, const Gemm& g) {
                      CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
 }
 
-bool can_group(const Gemm& g) {
+bool can_group(const GemmCall& g) {
   return g.in == g.out && g.k > 0 && aligned(g.a, g.lda, g.in) && aligned(g.b, g.ldb, g.in) &&
          aligned(g.c, g.ldc, g.out);
 }
 
 void multiply_grouped(const char* op, const GemmMachine& machine, UploadRing& uploads, void** pointers,
-                      const std::vector<Gemm>& gemms) {
+                      const std::vector<GemmCall>& gemms) {
   if (gemms.empty()) return;
   const std::size_t num = gemms.size();
   std::vector<cublasOperation_t> op_b(num), op_a(num);

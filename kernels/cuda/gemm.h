@@ -14,7 +14,7 @@ namespace artel::cuda {
 /// C [m, n] = or += op(A) [m, k] · op(B) [k, n], row-major, leading dimensions in elements. The memory behind `a` is
 /// [m, k] or, transposed, [k, m]; behind `b` [k, n] or [n, k]. A and B are of type `in`; C is of that type or f32.
 /// Accumulation in f32. k = 0 stores zeros or adds nothing.
-struct Gemm {
+struct GemmCall {
   const void* a = nullptr;
   const void* b = nullptr;
   void* c = nullptr;
@@ -38,15 +38,15 @@ struct GemmMachine {
 };
 
 /// Errors: a size beyond 2^31 - 1; whatever cuBLAS reports.
-void multiply(const char* op, const GemmMachine& machine, const Gemm& gemm);
+void multiply(const char* op, const GemmMachine& machine, const GemmCall& gemm);
 
 /// Whether multiply_grouped takes such products: cuBLAS has one call for products whose C is of their type, and reads
 /// 16 bytes at once.
-bool can_group(const Gemm& gemm);
+bool can_group(const GemmCall& gemm);
 /// Several products of the same types and transposes in one call. `pointers`: device memory for 3 · gemms.size()
 /// pointers, used in the stream's order.
 void multiply_grouped(const char* op, const GemmMachine& machine, UploadRing& uploads, void** pointers,
-                      const std::vector<Gemm>& gemms);
+                      const std::vector<GemmCall>& gemms);
 
 /// Rows of bf16 that lie `stride` elements apart.
 struct Bf16Rows {

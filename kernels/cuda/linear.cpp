@@ -15,7 +15,7 @@
 namespace artel {
 namespace {
 
-using cuda::Gemm;
+using cuda::GemmCall;
 
 constexpr int parts_slot = 0;
 constexpr int weights_slot = 1;
@@ -30,9 +30,9 @@ void* result_at(const Tensor& t, std::int64_t elements) {
 }
 
 // y [rows, n] = or += x [rows, k] · w[g] for the groups that have rows; w[g] is [n, k] if transposed, else [k, n].
-std::vector<Gemm> products(In x, In w, Out y, std::int64_t k, std::int64_t n, bool transpose_w,
-                           std::span<const std::int32_t> offsets, Accumulate accumulate) {
-  std::vector<Gemm> gemms;
+std::vector<GemmCall> products(In x, In w, Out y, std::int64_t k, std::int64_t n, bool transpose_w,
+                               std::span<const std::int32_t> offsets, Accumulate accumulate) {
+  std::vector<GemmCall> gemms;
   for (std::size_t g = 0; g + 1 < offsets.size(); ++g) {
     const std::int64_t begin = offsets[g];
     const std::int64_t rows = offsets[g + 1] - begin;
@@ -56,22 +56,22 @@ std::vector<Gemm> products(In x, In w, Out y, std::int64_t k, std::int64_t n, bo
 
 }  // namespace
 
-void CudaBackend::multiply_all(const char* op, const std::vector<Gemm>& gemms) {
+void CudaBackend::multiply_all(const char* op, const std::vector<GemmCall>& gemms) {
   const cuda::GemmMachine machine{cublas(), stream_};
   const bool group = gemms.size() > 1 && std::all_of(gemms.begin(), gemms.end(), cuda::can_group);
   if (group) {
     auto* const pointers = scratch_of<void*>(pointers_slot, 3 * static_cast<std::int64_t>(gemms.size()));
     cuda::multiply_grouped(op, machine, *uploads_, pointers, gemms);
   } else {
-    for (const Gemm& gemm : gemms) cuda::multiply(op, machine, gemm);
+    for (const GemmCall& gemm : gemms) cuda::multiply(op, machine, gemm);
   }
 }
 
-void CudaBackend::multiply_split(const char* op, In dy, std::int64_t out, std::vector<Gemm> gemms) {
+void CudaBackend::multiply_split(const char* op, In dy, std::int64_t out, std::vector<GemmCall> gemms) {
   auto* const parts = scratch_of<__nv_bfloat16>(parts_slot, 3 * dy.numel());
   cuda::split_rows(op, stream_, dy, parts);
   const cuda::GemmMachine machine{cublas(), stream_};
-  for (Gemm& gemm : gemms) {
+  for (GemmCall& gemm : gemms) {
     const std::int64_t in = gemm.n;
     const std::size_t bytes = static_cast<std::size_t>(out * in) * sizeof(__nv_bfloat16);
     auto* const weights = scratch_of<char>(weights_slot, 3 * static_cast<std::int64_t>(bytes));
@@ -112,7 +112,7 @@ void CudaBackend::grouped_linear_backward_data(In dy, const GroupOffsets& groups
 void CudaBackend::backward_data(const char* op, In dy, In w, Out dx, std::span<const std::int32_t> offsets,
                                 bool grouped, Accumulate accumulate) {
   const ProductSizes s = check_linear_backward_data(op, dy, w, dx, grouped);
-  std::vector<Gemm> gemms = products(dy, w, dx, s.out, s.in, false, offsets, accumulate);
+  std::vector<GemmCall> gemms = products(dy, w, dx, s.out, s.in, false, offsets, accumulate);
   if (dy.dtype() == w.dtype() || s.out == 0) {
     multiply_all(op, gemms);
   } else {
