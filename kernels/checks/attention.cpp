@@ -2,9 +2,23 @@
 
 #include <string>
 
+#include "kernels/checks/checks.h"
 #include "util/error.h"
 
 namespace artel {
+namespace {
+
+// What forward and backward share.
+DType check_both(const char* op, const Tensor& qkv, const AttentionShape& shape, const Tensor& y, const Tensor& lse) {
+  check_attention_shape(op, shape);
+  const DType act = check_act(op, "qkv", qkv);
+  check_dense(op, "qkv", qkv, qkv_shape(shape), act);
+  check_dense(op, "y", y, {shape.num_tokens(), shape.num_heads, shape.head_dim}, act);
+  check_dense(op, "lse", lse, {shape.num_sequences, shape.num_heads, shape.sequence_length}, DType::f32);
+  return act;
+}
+
+}  // namespace
 
 void check_attention_shape(const char* op, const AttentionShape& s) {
   if (s.num_sequences < 0 || s.sequence_length < 0) {
@@ -18,6 +32,18 @@ void check_attention_shape(const char* op, const AttentionShape& s) {
   if (s.head_dim < 2 || s.head_dim % 2 != 0) {
     fail(op, "required an even head_dim, found " + std::to_string(s.head_dim));
   }
+}
+
+DType check_attention(In qkv, const AttentionShape& shape, Out y, Out lse) {
+  return check_both("attention", qkv, shape, y, lse);
+}
+
+DType check_attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv) {
+  const char* const op = "attention_backward";
+  const DType act = check_both(op, qkv, shape, y, lse);
+  check_dense(op, "dy", dy, y.shape(), act);
+  check_dense(op, "dqkv", dqkv, qkv.shape(), act);
+  return act;
 }
 
 }  // namespace artel

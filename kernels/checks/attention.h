@@ -12,4 +12,9 @@ inline Shape qkv_shape(const AttentionShape& shape) {
   return {shape.num_tokens(), shape.num_qkv_heads(), shape.head_dim};
 }
 
+// Each returns the type of the activations.
+
+DType check_attention(In qkv, const AttentionShape& shape, Out y, Out lse);
+DType check_attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv);
+
 }  // namespace artel

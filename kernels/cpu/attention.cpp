@@ -9,7 +9,6 @@
 #include <string>
 
 #include "kernels/checks/attention.h"
-#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/products.h"
 #include "kernels/cpu/rows/attention.h"
@@ -211,18 +210,10 @@ class HeadWorker {
   float* stats_;
 };
 
-DType check_attention(const char* op, const Tensor& qkv, const AttentionShape& shape, const Tensor& y,
-                      const Tensor& lse) {
-  check_attention_shape(op, shape);
-  if (shape.head_dim > max_head_dim) {
-    fail(op,
-         "required head_dim of at most " + std::to_string(max_head_dim) + ", found " + std::to_string(shape.head_dim));
-  }
-  const DType act = check_act(op, "qkv", qkv);
-  check_dense(op, "qkv", qkv, qkv_shape(shape), act);
-  check_dense(op, "y", y, {shape.num_tokens(), shape.num_heads, shape.head_dim}, act);
-  check_dense(op, "lse", lse, {shape.num_sequences, shape.num_heads, shape.sequence_length}, DType::f32);
-  return act;
+// The scratch of a worker is made for heads of this size.
+void check_head_dim(const char* op, std::int64_t head_dim) {
+  if (head_dim <= max_head_dim) return;
+  fail(op, "required head_dim of at most " + std::to_string(max_head_dim) + ", found " + std::to_string(head_dim));
 }
 
 Range tile_range(std::int64_t index, std::int64_t length) {
@@ -232,7 +223,8 @@ Range tile_range(std::int64_t index, std::int64_t length) {
 }  // namespace
 
 void CpuBackend::attention(In qkv, const AttentionShape& shape, Out y, Out lse) {
-  check_attention("attention", qkv, shape, y, lse);
+  check_attention(qkv, shape, y, lse);
+  check_head_dim("attention", shape.head_dim);
   const Machine on = machine();
   const std::int64_t num_tiles = num_chunks(shape.sequence_length, tile);
   const std::int64_t num_rows = shape.num_sequences * shape.num_heads;
@@ -247,9 +239,8 @@ void CpuBackend::attention(In qkv, const AttentionShape& shape, Out y, Out lse) 
 }
 
 void CpuBackend::attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv) {
-  const DType act = check_attention("attention_backward", qkv, shape, y, lse);
-  check_dense("attention_backward", "dy", dy, y.shape(), act);
-  check_dense("attention_backward", "dqkv", dqkv, qkv.shape(), act);
+  check_attention_backward(qkv, y, lse, dy, shape, dqkv);
+  check_head_dim("attention_backward", shape.head_dim);
   const Machine on = machine();
   const std::int64_t num_kv_rows = shape.num_sequences * shape.num_kv_heads;
   const std::int64_t heads_per_kv = shape.num_heads / shape.num_kv_heads;

@@ -1,7 +1,8 @@
-#include "kernels/cpu/rows/rms_norm.h"
-#include "kernels/checks/checks.h"
+#include "kernels/checks/rms_norm.h"
+
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/elementwise.h"
+#include "kernels/cpu/rows/rms_norm.h"
 #include "kernels/cpu/tasks.h"
 #include "util/error.h"
 
@@ -48,16 +49,7 @@ void run_backward(ThreadPool& pool, const cpu::NormRows<T>& rows, In x, In w, In
 }  // namespace
 
 void CpuBackend::rms_norm(In x, In delta, In w, float eps, Out sum, Out y, Out rstd) {
-  check_rank("rms_norm", "x", x, 2);
-  const DType act = check_act("rms_norm", "x", x);
-  check_contiguous("rms_norm", "x", x);
-  check_dense("rms_norm", "w", w, {x.size(1)}, act);
-  if (delta.defined() || sum.defined()) {
-    check_dense("rms_norm", "delta", delta, x.shape(), act);
-    check_dense("rms_norm", "sum", sum, x.shape(), act);
-  }
-  check_dense("rms_norm", "y", y, x.shape(), act);
-  check_dense("rms_norm", "rstd", rstd, {x.size(0)}, DType::f32);
+  const DType act = check_rms_norm(x, delta, w, sum, y, rstd);
   if (act == DType::f32) {
     run_forward(pool_, cpu::norm_rows_f32(isa_), x, delta, w, eps, sum, y, rstd);
   } else {
@@ -66,15 +58,8 @@ void CpuBackend::rms_norm(In x, In delta, In w, float eps, Out sum, Out y, Out r
 }
 
 void CpuBackend::rms_norm_backward(In x, In w, In rstd, In dy, Out dx, Accumulate accumulate_dx, InOut dw) {
-  check_rank("rms_norm_backward", "x", x, 2);
-  const DType act = check_act("rms_norm_backward", "x", x);
+  const DType act = check_rms_norm_backward(x, w, rstd, dy, dx, dw);
   const std::int64_t d = x.size(1);
-  check_contiguous("rms_norm_backward", "x", x);
-  check_dense("rms_norm_backward", "w", w, {d}, act);
-  check_dense("rms_norm_backward", "rstd", rstd, {x.size(0)}, DType::f32);
-  check_dense("rms_norm_backward", "dy", dy, x.shape(), act);
-  check_dense("rms_norm_backward", "dx", dx, x.shape(), act);
-  check_dense("rms_norm_backward", "dw", dw, {d}, DType::f32);
   const std::int64_t num_partials = num_chunks(x.size(0), rows_per_chunk);
   float* const partials = scratch(0, 0, num_partials * d);
   if (act == DType::f32) {

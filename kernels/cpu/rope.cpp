@@ -1,13 +1,11 @@
-#include "kernels/cpu/rows/rope.h"
+#include "kernels/checks/rope.h"
 
 #include <type_traits>
 
-#include "kernels/checks/attention.h"
-#include "kernels/checks/checks.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/elementwise.h"
+#include "kernels/cpu/rows/rope.h"
 #include "kernels/cpu/tasks.h"
-#include "util/error.h"
 
 namespace artel {
 namespace {
@@ -30,21 +28,6 @@ cpu::RopeShape rows_shape(const AttentionShape& s) {
   return {s.sequence_length, s.num_heads, s.num_kv_heads, s.head_dim};
 }
 
-// The checks that forward and backward share; x is qkv or dy. Returns the activation type.
-DType check_rope(const char* op, const char* name, const Tensor& x, const Tensor& cos_sin, const AttentionShape& shape,
-                 const Tensor& q_norm, const Tensor& k_norm, const Tensor& rstd) {
-  check_attention_shape(op, shape);
-  const DType act = check_act(op, name, x);
-  check_dense(op, name, x, qkv_shape(shape), act);
-  check_dense(op, "cos_sin", cos_sin, {shape.sequence_length, shape.head_dim}, DType::f32);
-  if (q_norm.defined() || k_norm.defined()) {
-    check_dense(op, "q_norm", q_norm, {shape.head_dim}, act);
-    check_dense(op, "k_norm", k_norm, {shape.head_dim}, act);
-    check_dense(op, "rstd", rstd, {shape.num_tokens(), shape.num_heads + shape.num_kv_heads}, DType::f32);
-  }
-  return act;
-}
-
 template <class Run>
 void with_act(DType act, const Run& run) {
   if (act == DType::f32) {
@@ -58,11 +41,7 @@ void with_act(DType act, const Run& run) {
 
 void CpuBackend::rope(In qkv, In cos_sin, const AttentionShape& shape, In q_norm, In k_norm, float eps, Out y,
                       Out rstd) {
-  const DType act = check_rope("rope", "qkv", qkv, cos_sin, shape, q_norm, k_norm, rstd);
-  check_dense("rope", "y", y, qkv_shape(shape), act);
-  if (q_norm.defined() && y.same_data(qkv)) {
-    fail("rope", "required y in memory of its own where there are norms, found the memory of qkv");
-  }
+  const DType act = check_rope(qkv, cos_sin, shape, q_norm, k_norm, y, rstd);
   with_act(act, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const auto& rows = table(isa_, type);
@@ -76,16 +55,9 @@ void CpuBackend::rope(In qkv, In cos_sin, const AttentionShape& shape, In q_norm
 
 void CpuBackend::rope_backward(In dy, In cos_sin, const AttentionShape& shape, In qkv, In q_norm, In k_norm, In rstd,
                                Out dqkv, InOut dq_norm, InOut dk_norm) {
-  const char* const op = "rope_backward";
-  const DType act = check_rope(op, "dy", dy, cos_sin, shape, q_norm, k_norm, rstd);
-  check_dense(op, "dqkv", dqkv, qkv_shape(shape), act);
+  const DType act = check_rope_backward(dy, cos_sin, shape, qkv, q_norm, k_norm, rstd, dqkv, dq_norm, dk_norm);
   const bool has_norms = q_norm.defined();
   const std::int64_t h = shape.head_dim;
-  if (has_norms) {
-    check_dense(op, "qkv", qkv, qkv_shape(shape), act);
-    check_dense(op, "dq_norm", dq_norm, {h}, DType::f32);
-    check_dense(op, "dk_norm", dk_norm, {h}, DType::f32);
-  }
   const std::int64_t num_tasks = num_chunks(shape.num_tokens(), tokens_per_task);
   float* const partials = has_norms ? scratch(0, 0, num_tasks * 2 * h) : nullptr;
   with_act(act, [&](auto* type) {

@@ -1,0 +1,368 @@
+// The gradient of attention.cu (shapes: kernels/backend.h), after FlashAttention-2 (Dao, 2023), without atomics: one
+// kernel has the keys and values of a block as its rows and goes over the queries that see them, all heads of the group
+// one after another; the other has queries as its rows and goes over the keys. Scores are computed in both.
+//
+// With rows R and columns C of a tile, keys against queries or queries against keys, both compute
+//   scores = R_0 · C_0^T,  dprobs = R_1 · C_1^T,  probs = exp(scale·scores - lse),  dscores = probs · (dprobs - delta)
+// where 0 stands for queries and keys, 1 for dy and values, and delta is <dy, y> of the query. Then
+//   dvalues += probs · dy (rows: keys),  drows += dscores · C_0 (times scale, in the end).
+// Four warps share a tile, each a quarter of it for the scores and half of the rows and half of head_dim for the sums.
+
+#include "kernels/checks/attention.h"
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/warp_tiles.cuh"
+
+namespace artel {
+namespace {
+
+using cuda::AttentionSizes;
+using simt::tile_size;
+using simt::warp_size;
+
+constexpr int num_threads = 4 * warp_size;
+
+/// Whose gradients a block computes.
+enum class Rows : bool { queries, keys };
+
+// Rows and columns of a tile: six matrices must fit into shared memory.
+template <class T>
+constexpr int num_rows_of = sizeof(T) == 2 ? 64 : 32;
+
+template <class T, int head_dim>
+struct Shared {
+  static constexpr int num_rows = num_rows_of<T>;
+  static constexpr int ld = simt::padded<T>(head_dim);
+  static constexpr int score_ld = simt::padded<T>(num_rows);
+
+  alignas(128) T rows[2][num_rows * ld];     // R_0, R_1
+  alignas(128) T columns[2][num_rows * ld];  // C_0, C_1
+  alignas(128) T dscores[num_rows * score_ld];
+  alignas(128) T probs[num_rows * score_ld];  // last: not there if rows are queries
+  static constexpr std::size_t size(Rows rows_are) {
+    return sizeof(Shared) - (rows_are == Rows::keys ? 0 : sizeof(probs));
+  }
+};
+
+/// lse as a power of 2 and delta of the queries of a tile, on their way to shared memory in one register per thread.
+template <int num_queries>
+class QueryNumbers {
+ public:
+  struct Shared {
+    float lse[num_queries];
+    float delta[num_queries];
+  };
+
+  /// Of query `first` and those behind it; lse and delta [Q] are those of the head.
+  __device__ void fetch(const float* lse, const float* delta, int first, int length) {
+    const int i = static_cast<int>(threadIdx.x);
+    value_ = 0.0F;
+    if (i < num_queries) {
+      if (first + i < length) value_ = lse[first + i] * cuda::log2_e;
+    } else if (i < 2 * num_queries) {
+      if (first + i - num_queries < length) value_ = delta[first + i - num_queries];
+    }
+  }
+  __device__ void put(Shared& to) const {
+    const int i = static_cast<int>(threadIdx.x);
+    if (i < num_queries) {
+      to.lse[i] = value_;
+    } else if (i < 2 * num_queries) {
+      to.delta[i - num_queries] = value_;
+    }
+  }
+
+ private:
+  static_assert(2 * num_queries <= num_threads);
+  float value_;
+};
+
+/// Heads of one sequence in global memory.
+template <class T>
+struct Head {
+  const T* data;
+  std::int64_t stride;
+};
+
+/// Where things are in the tensors of one sequence.
+template <class T, int head_dim>
+struct Sequence {
+  const T* qkv;
+  const T* dy;
+  std::int64_t first_token;
+  int num_heads;
+  int num_kv_heads;
+
+  __device__ Sequence(const T* all_qkv, const T* all_dy, const AttentionSizes& sizes, int sequence)
+      : first_token(static_cast<std::int64_t>(sequence) * sizes.sequence_length),
+        num_heads(sizes.num_heads),
+        num_kv_heads(sizes.num_kv_heads) {
+    qkv = all_qkv + first_token * qkv_stride();
+    dy = all_dy + first_token * dy_stride();
+  }
+  __device__ std::int64_t qkv_stride() const {
+    return static_cast<std::int64_t>(num_heads + 2 * num_kv_heads) * head_dim;
+  }
+  __device__ std::int64_t dy_stride() const { return static_cast<std::int64_t>(num_heads) * head_dim; }
+
+  /// R_i or C_i of `token` and those behind it: of queries of `head`, or of keys of `head`, a key/value head.
+  __device__ Head<T> at(bool keys, int i, int head, int token) const {
+    if (!keys && i == 1) return {dy + token * dy_stride() + head * head_dim, dy_stride()};
+    const int slot = keys ? num_heads + i * num_kv_heads + head : head;
+    return {qkv + token * qkv_stride() + slot * head_dim, qkv_stride()};
+  }
+};
+
+/// What one warp does of a tile of scores: its quarter, whose first row and column these are.
+template <class T, int head_dim, Rows rows_are>
+struct Quarter {
+  static constexpr int num_rows = num_rows_of<T>;
+  static constexpr int num_tiles = num_rows / 2 / tile_size;
+  static constexpr int ld = Shared<T, head_dim>::ld, score_ld = Shared<T, head_dim>::score_ld;
+  using Block = simt::WarpTiles<T, num_tiles, num_tiles>;
+
+  int row;
+  int column;
+  const simt::TilePositions<T>& positions;
+
+  /// probs (rows: keys) and dscores =, for the T whose scores and dprobs these are. A key is seen where it is not
+  /// behind the query: `row_offset` and `column_offset` are positions in the sequence of the first row and column;
+  /// queries from `length` on see nothing.
+  __device__ void compute(Shared<T, head_dim>& shared, const typename QueryNumbers<num_rows>::Shared& queries,
+                          float scale, int first_row, int first_column, int length) const {
+    Block scores, dprobs;
+    scores.clear();
+    scores.template add_product<true, head_dim>(shared.rows[0] + row * ld, ld, shared.columns[0] + column * ld, ld);
+    dprobs.clear();
+    dprobs.template add_product<true, head_dim>(shared.rows[1] + row * ld, ld, shared.columns[1] + column * ld, ld);
+    constexpr bool keys = rows_are == Rows::keys;
+#pragma unroll
+    for (int outer = 0; outer < num_tiles; ++outer) {
+#pragma unroll
+      for (int i = 0; i < simt::elements_per_lane; ++i) {
+        const int along = outer * tile_size + (keys ? column + positions.column(i) : row + positions.row(i));
+        const float lse = queries.lse[along];
+        const float delta = queries.delta[along];
+#pragma unroll
+        for (int inner = 0; inner < num_tiles; ++inner) {
+          const int r = keys ? inner : outer;
+          const int c = keys ? outer : inner;
+          const int at_row = row + r * tile_size + positions.row(i);
+          const int at_column = column + c * tile_size + positions.column(i);
+          const int query = keys ? first_column + at_column : first_row + at_row;
+          const int key = keys ? first_row + at_row : first_column + at_column;
+          const bool seen = key <= query && query < length;
+          const float prob = seen ? exp2f(fmaf(scores.sums[r][c].x[i], scale, -lse)) : 0.0F;
+          const float dscore = prob * (dprobs.sums[r][c].x[i] - delta);
+          if constexpr (keys) shared.probs[at_row * score_ld + at_column] = simt::from_float<T>(prob);
+          shared.dscores[at_row * score_ld + at_column] = simt::from_float<T>(dscore);
+        }
+      }
+    }
+  }
+};
+
+/// What a block has to do: a tile of rows of one head, those that meet the most columns first. Keys meet the queries
+/// from their own tile on, of one head of the group after another; queries meet the keys up to their own tile.
+template <class T, int head_dim, Rows rows_are>
+struct Work {
+  static constexpr bool keys = rows_are == Rows::keys;
+
+  int sequence;
+  int head;
+  int row_tile;
+  int group_size;     // H / J
+  int tiles_of_head;  // column tiles that one head has for these rows
+
+  __device__ explicit Work(const AttentionSizes& sizes) : group_size(sizes.num_heads / sizes.num_kv_heads) {
+    const int num_heads = keys ? sizes.num_kv_heads : sizes.num_heads;
+    const int num_heads_of_all = static_cast<int>(gridDim.x) / sizes.num_tiles;
+    const int index = static_cast<int>(blockIdx.x) % num_heads_of_all;
+    const int order = static_cast<int>(blockIdx.x) / num_heads_of_all;
+    sequence = index / num_heads;
+    head = index % num_heads;
+    row_tile = keys ? order : sizes.num_tiles - 1 - order;
+    tiles_of_head = keys ? sizes.num_tiles - row_tile : row_tile + 1;
+  }
+  __device__ int num_steps() const { return keys ? group_size * tiles_of_head : tiles_of_head; }
+  __device__ int first_row() const { return row_tile * num_rows_of<T>; }
+  __device__ int first_column(int step) const {
+    return ((keys ? row_tile : 0) + step % tiles_of_head) * num_rows_of<T>;
+  }
+  __device__ int head_of_columns(int step) const {
+    return keys ? head * group_size + step / tiles_of_head : head / group_size;
+  }
+};
+
+/// What brings R_0 and R_1, or C_0 and C_1, and the numbers of the queries from global to shared memory.
+template <class T, int head_dim>
+class TileLoader {
+ public:
+  static constexpr int num_rows = num_rows_of<T>;
+  static constexpr int ld = Shared<T, head_dim>::ld;
+  using Numbers = QueryNumbers<num_rows>;
+
+  /// lse and delta [H, Q] are those of the sequence.
+  __device__ TileLoader(const Sequence<T, head_dim>& sequence, const float* lse, const float* delta, int length)
+      : sequence_(sequence), lse_(lse), delta_(delta), length_(length) {}
+
+  template <bool are_keys>
+  __device__ void fetch(int head, int first) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const Head<T> from = sequence_.at(are_keys, i, head, first);
+      copies_[i].fetch(from.data, from.stride, length_ - first);
+    }
+    if constexpr (!are_keys) {
+      const std::int64_t at = static_cast<std::int64_t>(head) * length_;
+      numbers_.fetch(lse_ + at, delta_ + at, first, length_);
+    }
+  }
+  template <bool are_keys>
+  __device__ void put(T (&to)[2][num_rows * ld], typename Numbers::Shared& numbers) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) copies_[i].put(to[i]);
+    if constexpr (!are_keys) numbers_.put(numbers);
+  }
+
+ private:
+  const Sequence<T, head_dim>& sequence_;
+  const float* lse_;
+  const float* delta_;
+  int length_;
+  simt::TileCopy<T, num_rows, head_dim, num_threads> copies_[2];
+  Numbers numbers_;
+};
+
+/// Gradients of the rows: dq of a query head, or dk and dv of a key/value head, summed over the heads of its group in
+/// ascending order. A block for each tile of rows of each head.
+/// qkv, dqkv (=) [T, H + 2J, h], dy [T, H, h], lse, delta [B, H, Q].
+template <class T, int head_dim, Rows rows_are>
+__global__ void __launch_bounds__(num_threads, 2)
+    gradient_kernel(const T* __restrict__ qkv, const T* __restrict__ dy, const float* __restrict__ lse,
+                    const float* __restrict__ delta, AttentionSizes sizes, T* __restrict__ dqkv) {
+  SIMT_DYNAMIC_SHARED(memory);
+  using Memory = Shared<T, head_dim>;
+  constexpr bool keys = rows_are == Rows::keys;
+  constexpr int num_rows = Memory::num_rows, ld = Memory::ld, score_ld = Memory::score_ld;
+  SIMT_SHARED(typename QueryNumbers<num_rows>::Shared, query_numbers, [1]);
+  Memory& shared = *reinterpret_cast<Memory*>(memory);
+  const int length = sizes.sequence_length;
+  const Work<T, head_dim, rows_are> work(sizes);
+  const Sequence<T, head_dim> sequence(qkv, dy, sizes, work.sequence);
+  const std::int64_t first_query = static_cast<std::int64_t>(work.sequence) * sizes.num_heads * length;
+  TileLoader<T, head_dim> loader(sequence, lse + first_query, delta + first_query, length);
+
+  const int warp = static_cast<int>(threadIdx.x) / warp_size;
+  const simt::TilePositions<T> positions(reinterpret_cast<float*>(shared.columns) + warp * tile_size * tile_size);
+  const int warp_row = warp / 2 * (num_rows / 2);
+  const int warp_column = warp % 2 * (head_dim / 2);  // of the sums
+  const Quarter<T, head_dim, rows_are> quarter{warp_row, warp % 2 * (num_rows / 2), positions};
+  using Sums = simt::WarpTiles<T, num_rows / 2 / tile_size, head_dim / 2 / tile_size>;
+  Sums drows, dvalues;
+  drows.clear();
+  if constexpr (keys) dvalues.clear();
+
+  loader.template fetch<keys>(work.head, work.first_row());
+  loader.template put<keys>(shared.rows, query_numbers[0]);
+  loader.template fetch<!keys>(work.head_of_columns(0), work.first_column(0));
+  __syncthreads();  // every warp knows the positions
+  loader.template put<!keys>(shared.columns, query_numbers[0]);
+  __syncthreads();
+  const int num_steps = work.num_steps();
+#pragma unroll 1
+  for (int step = 0; step < num_steps; ++step) {
+    quarter.compute(shared, query_numbers[0], sizes.scale * cuda::log2_e, work.first_row(), work.first_column(step),
+                    length);
+    __syncthreads();
+    const bool has_next = step + 1 < num_steps;
+    if (has_next) loader.template fetch<!keys>(work.head_of_columns(step + 1), work.first_column(step + 1));
+    drows.template add_product<false, num_rows>(shared.dscores + warp_row * score_ld, score_ld,
+                                                shared.columns[0] + warp_column, ld);
+    if constexpr (keys) {
+      dvalues.template add_product<false, num_rows>(shared.probs + warp_row * score_ld, score_ld,
+                                                    shared.columns[1] + warp_column, ld);
+    }
+    __syncthreads();
+    if (has_next) loader.template put<!keys>(shared.columns, query_numbers[0]);
+    __syncthreads();
+  }
+
+  static_assert(4 * Sums::staging_size * sizeof(float) <= sizeof(shared.columns));
+  float* const staging = reinterpret_cast<float*>(shared.columns) + warp * Sums::staging_size;
+  const auto write = [&](const Sums& sums, int i, float factor) {
+    const Head<T> like = sequence.at(keys, i, work.head, work.first_row() + warp_row);
+    T* const out = dqkv + (like.data - qkv) + warp_column;  // dqkv has the layout of qkv
+    const int num_valid = length - work.first_row() - warp_row;
+    sums.for_each_run(staging, [&](int row, int column, const auto& run) {
+      if (row < num_valid) simt::store_run<T>(out + row * like.stride + column, run, factor);
+    });
+  };
+  write(drows, 0, sizes.scale);
+  if constexpr (keys) write(dvalues, 1, 1.0F);
+}
+
+constexpr int delta_threads = 256;
+constexpr int lanes_per_row = 16;  // of delta_kernel, two elements each at a time
+constexpr int rows_per_block = delta_threads / lanes_per_row;
+
+/// delta [B, H, Q] = <dy, y> for every query of every head. y, dy [T, H, h].
+template <class T, int head_dim>
+__global__ void __launch_bounds__(delta_threads)
+    delta_kernel(const T* __restrict__ y, const T* __restrict__ dy, AttentionSizes sizes, std::int64_t num_rows,
+                 float* __restrict__ delta) {
+  const int lane = static_cast<int>(threadIdx.x) % lanes_per_row;
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * rows_per_block + threadIdx.x / lanes_per_row;
+  float sum = 0.0F;
+  if (row < num_rows) {
+#pragma unroll
+    for (int i = 0; i < head_dim; i += 2 * lanes_per_row) {
+      const std::int64_t at = row * head_dim + i + 2 * lane;
+#pragma unroll
+      for (int j = 0; j < 2; ++j) sum = fmaf(simt::to_float(y[at + j]), simt::to_float(dy[at + j]), sum);
+    }
+  }
+#pragma unroll
+  for (int offset = lanes_per_row / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(simt::full_mask, sum, offset);
+  if (lane == 0 && row < num_rows) {
+    const std::int64_t token = row / sizes.num_heads;
+    const std::int64_t head = row % sizes.num_heads;
+    const std::int64_t sequence = token / sizes.sequence_length;
+    const std::int64_t position = token % sizes.sequence_length;
+    delta[(sequence * sizes.num_heads + head) * sizes.sequence_length + position] = sum;
+  }
+}
+
+}  // namespace
+
+void CudaBackend::attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv) {
+  const char* const op = "attention_backward";
+  const DType act = check_attention_backward(qkv, y, lse, dy, shape, dqkv);
+  cuda::with_head_dim(op, shape.head_dim, [&](auto head_dim) {
+    if (shape.num_tokens() == 0) return;
+    cuda::with_act(act, [&](auto type) {
+      using T = decltype(type);
+      using Memory = Shared<T, head_dim>;
+      const cuda::AlignedInput<T> from(op, qkv, stream_, [&](auto n) { return scratch_of<T>(1, n); });
+      const cuda::AlignedInput<T> dy_from(op, dy, stream_, [&](auto n) { return scratch_of<T>(2, n); });
+      const cuda::AlignedOutput<T> to(dqkv, [&](auto n) { return scratch_of<T>(3, n); });
+      const float* const lse_data = cuda::device_data<float>(lse);
+      const AttentionSizes sizes(shape, Memory::num_rows);
+      const std::int64_t num_queries = shape.num_tokens() * shape.num_heads;
+      float* const delta = scratch_of<float>(0, num_queries);
+      simt::launch(op, stream_, delta_kernel<T, head_dim>,
+                   simt::num_blocks(op, simt::ceil_div<std::int64_t>(num_queries, rows_per_block)), delta_threads, 0,
+                   cuda::device_data<T>(y), dy_from.data(), sizes, num_queries, delta);
+      const std::int64_t num_tiles = shape.num_sequences * sizes.num_tiles;
+      simt::launch(op, stream_, gradient_kernel<T, head_dim, Rows::keys>,
+                   simt::num_blocks(op, num_tiles * shape.num_kv_heads), num_threads, Memory::size(Rows::keys),
+                   from.data(), dy_from.data(), lse_data, delta, sizes, to.data());
+      simt::launch(op, stream_, gradient_kernel<T, head_dim, Rows::queries>,
+                   simt::num_blocks(op, num_tiles * shape.num_heads), num_threads, Memory::size(Rows::queries),
+                   from.data(), dy_from.data(), lse_data, delta, sizes, to.data());
+      to.finish(op, stream_);
+    });
+  });
+}
+
+}  // namespace artel
