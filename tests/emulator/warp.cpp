@@ -99,9 +99,8 @@ void advance_clocks(Warp& warp, unsigned lanes) {
 }
 
 /// The lanes that the running one has to wait for; reports those that cannot come.
-unsigned check_mask(const Warp& warp, const Waiting& collective, unsigned me) {
+unsigned check_mask(const Warp& warp, const Waiting& collective) {
   const unsigned mask = collective.mask;
-  if ((mask & me) == 0) report_at(collective.pc, 5, "synccheck", "the calling lane is not in its own mask");
   if ((mask & ~warp.lanes) != 0 && mask != ~0U) {
     report_at(collective.pc, 6, "synccheck", "the mask names lanes beyond the block");
   }
@@ -120,8 +119,12 @@ void meet(const Waiting& collective) {
   Warp& warp = self.warp();
   const unsigned me = 1U << (self.current() % warp_size);
   unsigned needed = collective.mask;
-  if ((needed & me) == 0 || (needed & warp.lanes & ~warp.done) != needed) needed = check_mask(warp, collective, me);
-  needed |= me;
+  if ((needed & me) == 0) {
+    report_at(collective.pc, 5, "synccheck", "the calling lane is not in its own mask");
+    warp.results[static_cast<std::size_t>(std::countr_zero(me))] = ~std::uint64_t{0};
+    return;
+  }
+  if ((needed & warp.lanes & ~warp.done) != needed) needed = check_mask(warp, collective);
   auto open = std::find_if(warp.open.begin(), warp.open.end(),
                            [&](const OpenCollective& other) { return same(other.waiting, collective); });
   const unsigned arrived = (open == warp.open.end() ? 0U : open->arrived) | me;
