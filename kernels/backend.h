@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/device.h"
@@ -29,6 +30,18 @@ enum class Accumulate : bool { no, yes };
 struct GroupOffsets {
   std::vector<std::int32_t> host;
   Tensor device;
+};
+
+/// A copy to host memory under way (Backend::start_download). May be dropped without a wait.
+class HostCopy {
+ public:
+  HostCopy() = default;
+  HostCopy(const HostCopy&) = delete;
+  HostCopy& operator=(const HostCopy&) = delete;
+  virtual ~HostCopy() = default;
+
+  /// Returns when the values are there; at once when they have been.
+  virtual void wait() = 0;
 };
 
 struct AttentionShape {
@@ -99,6 +112,9 @@ class Backend {
   /// The contiguous tensor y = nbytes() of host memory, and the reverse. On a GPU download waits for the device.
   virtual void upload(const void* host, Out y) = 0;
   virtual void download(In x, void* host) = 0;
+  /// The same, in the order of the kernels: `host` holds the values once wait() of the copy has returned, and must be
+  /// left alone until then. x may go away or be overwritten by kernels at once.
+  virtual std::unique_ptr<HostCopy> start_download(In x, void* host) = 0;
 
   // ---- elementwise
   // ---------------------------------------------------------------------------------------------------
@@ -210,6 +226,10 @@ class Backend {
   // ---------------------------------------------------------------------------------------------------
   /// Stable expert-major order of slots 0..A-1 by ids [A]: slot_of_row [A], row_of_slot [A], offsets [N + 1], all i32.
   virtual void sort_by_expert(In ids, std::int64_t num_experts, Out offsets, Out slot_of_row, Out row_of_slot) = 0;
+  /// rows [A] i32 = stride · t + ids[slot] for the slots token_offsets[t] .. token_offsets[t+1] of every token t: where
+  /// the choices stand in a matrix with `stride` rows a token. ids [A] i32 (undefined: zeros), token_offsets [T + 1]
+  /// i32.
+  virtual void slot_rows(In ids, In token_offsets, std::int64_t stride, Out rows) = 0;
   /// y [A, c] = x[index] (rows); any dtype, the same for both; index [A] i32.
   virtual void gather_rows(In x, In index, Out y) = 0;
   /// y[index] += x; index [A] i32 without repeats.

@@ -59,6 +59,11 @@ void TracedBackend::download(In x, void* host) {
   target_.download(x, host);
 }
 
+std::unique_ptr<HostCopy> TracedBackend::start_download(In x, void* host) {
+  const TraceSpan span(&tracer_, TraceKind::kernel, "start_download", moved({&x}));
+  return target_.start_download(x, host);
+}
+
 void TracedBackend::fill(Out x, float value) {
   const TraceSpan span(&tracer_, TraceKind::kernel, "fill", moved({&x}));
   target_.fill(x, value);
@@ -233,6 +238,11 @@ void TracedBackend::sort_by_expert(In ids, std::int64_t num_experts, Out offsets
   const TraceSpan span(&tracer_, TraceKind::kernel, "sort_by_expert",
                        moved({&ids, &offsets, &slot_of_row, &row_of_slot}));
   target_.sort_by_expert(ids, num_experts, offsets, slot_of_row, row_of_slot);
+}
+
+void TracedBackend::slot_rows(In ids, In token_offsets, std::int64_t stride, Out rows) {
+  const TraceSpan span(&tracer_, TraceKind::kernel, "slot_rows", moved({&ids, &token_offsets, &rows}));
+  target_.slot_rows(ids, token_offsets, stride, rows);
 }
 
 void TracedBackend::gather_rows(In x, In index, Out y) {

@@ -1,5 +1,7 @@
 #include "kernels/checks/permutation.h"
 
+#include <string>
+
 #include "kernels/checks/checks.h"
 #include "util/error.h"
 
@@ -25,6 +27,21 @@ void check_sort_by_expert(In ids, std::int64_t num_experts, In offsets, In slot_
   check_dense(op, "offsets", offsets, {num_experts + 1}, DType::i32);
   check_dense(op, "slot_of_row", slot_of_row, {num_slots}, DType::i32);
   check_dense(op, "row_of_slot", row_of_slot, {num_slots}, DType::i32);
+}
+
+void check_slot_rows(In ids, In token_offsets, std::int64_t stride, In rows) {
+  const char* const op = "slot_rows";
+  check_rank(op, "rows", rows, 1);
+  check_dense(op, "rows", rows, {rows.size(0)}, DType::i32);
+  if (ids.defined()) check_dense(op, "ids", ids, {rows.size(0)}, DType::i32);
+  check_rank(op, "token_offsets", token_offsets, 1);
+  check_dense(op, "token_offsets", token_offsets, {token_offsets.size(0)}, DType::i32);
+  const std::int64_t num_tokens = token_offsets.size(0) - 1;
+  constexpr std::int64_t most = 2147483647;
+  if (num_tokens < 0 || stride < 0 || (num_tokens > 0 && stride > most / num_tokens)) {
+    fail(op, "required tokens of together at most " + std::to_string(most) + " rows, found " +
+                 std::to_string(num_tokens) + " tokens of " + std::to_string(stride) + "; use smaller micro-batches");
+  }
 }
 
 void check_gather_rows(In x, In index, In y) {

@@ -7,6 +7,14 @@
 #include "util/error.h"
 
 namespace artel {
+namespace {
+
+class FinishedCopy final : public HostCopy {
+ public:
+  void wait() override {}
+};
+
+}  // namespace
 
 CpuBackend::CpuBackend(ThreadPool& pool, Allocator& allocator, CpuOptions options)
     : pool_(pool),
@@ -42,6 +50,12 @@ void CpuBackend::upload(const void* host, Out y) {
 void CpuBackend::download(In x, void* host) {
   check_contiguous("download", "x", x);
   if (x.nbytes() > 0) std::memcpy(host, x.raw(), x.nbytes());
+}
+
+std::unique_ptr<HostCopy> CpuBackend::start_download(In x, void* host) {
+  check_contiguous("start_download", "x", x);
+  download(x, host);
+  return std::make_unique<FinishedCopy>();
 }
 
 }  // namespace artel

@@ -32,6 +32,7 @@ class CpuBackend final : public Backend {
   // cpu_backend.cpp
   void upload(const void* host, Out y) override;
   void download(In x, void* host) override;
+  std::unique_ptr<HostCopy> start_download(In x, void* host) override;
 
   // elementwise.cpp
   void fill(Out x, float value) override;
@@ -88,6 +89,7 @@ class CpuBackend final : public Backend {
 
   // permutation.cpp
   void sort_by_expert(In ids, std::int64_t num_experts, Out offsets, Out slot_of_row, Out row_of_slot) override;
+  void slot_rows(In ids, In token_offsets, std::int64_t stride, Out rows) override;
   void gather_rows(In x, In index, Out y) override;
   void scatter_add_rows(In x, In index, InOut y) override;
   void sum_rows(In x, In token_offsets, In row_of_slot, Out y, Accumulate accumulate) override;

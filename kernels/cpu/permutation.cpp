@@ -81,6 +81,18 @@ void CpuBackend::sort_by_expert(In ids, std::int64_t num_experts, Out offsets, O
   first[0] = 0;
 }
 
+void CpuBackend::slot_rows(In ids, In token_offsets, std::int64_t stride, Out rows) {
+  check_slot_rows(ids, token_offsets, stride, rows);
+  const std::int32_t* const offsets = token_offsets.data<std::int32_t>();
+  std::int32_t* const to = rows.data<std::int32_t>();
+  for (std::int64_t token = 0; token + 1 < token_offsets.numel(); ++token) {
+    std::fill(to + offsets[token], to + offsets[token + 1], static_cast<std::int32_t>(token * stride));
+  }
+  if (!ids.defined()) return;
+  const std::int32_t* const added = ids.data<std::int32_t>();
+  for (std::int64_t slot = 0; slot < rows.numel(); ++slot) to[slot] += added[slot];
+}
+
 void CpuBackend::gather_rows(In x, In index, Out y) {
   check_gather_rows(x, index, y);
   const std::size_t element = dtype_size(x.dtype());

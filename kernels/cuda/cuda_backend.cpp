@@ -50,4 +50,9 @@ void CudaBackend::download(In x, void* host) {
   downloads_->download(x.raw(), host, x.nbytes());
 }
 
+std::unique_ptr<HostCopy> CudaBackend::start_download(In x, void* host) {
+  check_contiguous("start_download", "x", x);
+  return std::make_unique<cuda::Downloads::Copy>(*downloads_, x.raw(), host, x.nbytes());
+}
+
 }  // namespace artel

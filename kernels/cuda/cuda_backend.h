@@ -46,7 +46,8 @@ void with_act(DType act, const Body& body) {
 
 }  // namespace cuda
 
-/// The GPU implementation. Every kernel is put on one stream and returns at once, but for download(), which waits.
+/// The GPU implementation. Every kernel is put on one stream and returns at once; download() and the wait() of a copy
+/// that was started wait for the stream to get there.
 /// Sums have a fixed order: same inputs, same bits. Arguments are checked as by the CPU backend (kernels/checks), but
 /// ids on the device are not looked at.
 /// Errors: those of the checks; those that CUDA and cuBLAS report, which may come with a later call.
@@ -63,6 +64,7 @@ class CudaBackend final : public Backend {
   // cuda_backend.cpp
   void upload(const void* host, Out y) override;
   void download(In x, void* host) override;
+  std::unique_ptr<HostCopy> start_download(In x, void* host) override;
 
   // elementwise.cu
   void fill(Out x, float value) override;
@@ -122,6 +124,9 @@ class CudaBackend final : public Backend {
   void gather_rows(In x, In index, Out y) override;
   void scatter_add_rows(In x, In index, InOut y) override;
   void sum_rows(In x, In token_offsets, In row_of_slot, Out y, Accumulate accumulate) override;
+
+  // slot_rows.cu
+  void slot_rows(In ids, In token_offsets, std::int64_t stride, Out rows) override;
 
   // cross_entropy.cu
   void cross_entropy(InOut logits, In targets, float grad_scale, bool backward, Out losses) override;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/backend.h"
 #include "kernels/cuda/handles.h"
 
 namespace artel::cuda {
@@ -43,16 +44,13 @@ class Downloads {
  public:
   explicit Downloads(cudaStream_t stream) : stream_(stream) {}
 
-  /// One copy under way. May be dropped without wait(); Downloads must outlive it.
-  class Copy {
+  /// One copy under way; Downloads must outlive it. The host memory is filled by wait().
+  class Copy final : public HostCopy {
    public:
     Copy(Downloads& owner, const void* device, void* host, std::size_t bytes);
-    ~Copy();
-    Copy(const Copy&) = delete;
-    Copy& operator=(const Copy&) = delete;
+    ~Copy() override;
 
-    /// Blocks until the stream has got there, then fills the host memory. Does nothing the second time.
-    void wait();
+    void wait() override;
 
    private:
     friend class Downloads;

@@ -193,10 +193,13 @@ class Table {
     add("micro_batch_size", &c.micro_batch_size,
         "Sequences per rank and forward pass; accumulation is global / (micro * ranks) and must be whole.")
         .integers(1, 1'048'576);
-    add("precision", &c.precision, "Type of parameters and activations; `auto` is bf16 where the processor has it.")
+    add("precision", &c.precision, "Type of parameters and activations; `auto` is bf16 where the device has it.")
         .one_of({"auto", "fp32", "bf16"})
         .on_resume = OnResume::forbidden;
-    add("device", &c.device, "Where the model runs.").one_of({"auto", "cpu", "cuda"});
+    add("device", &c.device,
+        "Where the model runs. `auto` takes a GPU if the build and the machine have one; of several ranks on a host "
+        "each takes its own.")
+        .one_of({"auto", "cpu", "cuda"});
     add("threads", &c.threads, "Threads per rank on the CPU; `auto` is the cores the process may run on.")
         .integers(1, 4096)
         .or_auto();

@@ -33,28 +33,28 @@ MoeLayer::MoeLayer(const RouterSetup& setup, const RouterFactory& factory)
   }
 }
 
-std::shared_ptr<const DispatchPlan> MoeLayer::make_plan(Context& context, const Routing& routing, bool training) {
+std::shared_ptr<const DispatchPlan> MoeLayer::make_plan(Context& context, const Routing& routing) {
   if (context.replaying) return context.recompute_log->next<const DispatchPlan>();
   auto plan = dispatcher_->plan(context, {routing.expert_ids, routing.token_offsets, num_experts_});
-  if (training) {
-    const std::vector<std::int32_t>& offsets = plan->order.groups->host;
-    for (std::size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += offsets[i + 1] - offsets[i];
-  }
   if (context.recompute_log != nullptr) context.recompute_log->push(std::const_pointer_cast<DispatchPlan>(plan));
   return plan;
 }
 
-void MoeLayer::note_choices(Context& context, const Routing& routing) {
-  noted_choices_.push_back({context.empty({2}, DType::f64), routing.probs.size(0)});
-  context.backend.routing_statistics(routing.probs, routing.expert_ids, routing.token_offsets,
-                                     noted_choices_.back().sums);
+void MoeLayer::count_assignments(const DispatchPlan& plan) {
+  const std::vector<std::int32_t>& offsets = plan.order.groups->host;
+  for (std::size_t i = 0; i < expert_counts_.size(); ++i) expert_counts_[i] += offsets[i + 1] - offsets[i];
 }
 
-ChoiceStatistics MoeLayer::take_choices(Context& context) {
+void MoeLayer::note_choices(Context& context, const Routing& routing) {
+  const Tensor sums = context.empty({2}, DType::f64);
+  context.backend.routing_statistics(routing.probs, routing.expert_ids, routing.token_offsets, sums);
+  noted_choices_.push_back({ReadBack<double>(context, sums), routing.probs.size(0)});
+}
+
+ChoiceStatistics MoeLayer::take_choices() {
   ChoiceStatistics statistics;
-  for (const NotedChoices& noted : noted_choices_) {
-    double sums[2];
-    context.backend.download(noted.sums, sums);
+  for (NotedChoices& noted : noted_choices_) {
+    const std::vector<double>& sums = noted.sums.values();
     statistics.entropy += sums[0];
     statistics.margin += sums[1];
     statistics.num_tokens += noted.num_tokens;
@@ -69,12 +69,16 @@ Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* 
   watch_value(context, layer_, "mlp.router.probs", routing.probs);
   watch(context, layer_, "mlp.router.weights", routing.weights);
   watch(context, layer_, "mlp.router.travelling", routing.travelling);
-  const auto plan = make_plan(context, routing, input.training);
-  if (input.training && !context.replaying) note_choices(context, routing);
-  if (observer != nullptr) observer->on_routing(layer_, input.x.data, routing, plan->order.groups->host);
+  const auto plan = make_plan(context, routing);
+  const bool counts = input.training && !context.replaying;
+  if (counts) note_choices(context, routing);
+  if (observer != nullptr) {
+    plan->order.wait();
+    observer->on_routing(layer_, input.x.data, routing, plan->order.groups->host);
+  }
   const PendingDispatch pending =
       dispatcher_->dispatch_start(context, input.x, routing.weights, routing.travelling, *plan);
-  // What needs no expert is computed while the rows travel.
+  // What needs no expert is computed while the rows travel, and while the host waits for the experts' counts.
   Variable base = router_->side_output(context, routing);
   if (shared_expert_) {
     const Variable shared = shared_expert_->forward(context, input.x);
@@ -82,6 +86,7 @@ Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* 
   }
   watch(context, layer_, "mlp.shared_expert", base);
   const DispatchedRows rows = dispatcher_->dispatch_wait(context, pending, *plan);
+  if (counts) count_assignments(*plan);
   Variable y = experts_->forward(context, rows.x, rows.travelling, rows.weights, plan->groups);
   watch(context, layer_, "mlp.experts", y);
   const Variable output = dispatcher_->combine(context, y, *plan, base);
@@ -89,8 +94,8 @@ Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* 
   return output;
 }
 
-LayerStatistics MoeLayer::take_statistics(Context& context) {
-  LayerStatistics statistics{expert_counts_, router_->auxiliary().take(context), take_choices(context)};
+LayerStatistics MoeLayer::take_statistics() {
+  LayerStatistics statistics{expert_counts_, router_->auxiliary().take(), take_choices()};
   expert_counts_.assign(expert_counts_.size(), 0);
   return statistics;
 }

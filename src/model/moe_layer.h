@@ -7,6 +7,7 @@
 
 #include "nn/layers.h"
 #include "nn/token_dispatcher.h"
+#include "ops/read_back.h"
 #include "routing/router.h"
 
 // Shapes: T tokens · d hidden_size · N experts · A assignments.
@@ -54,15 +55,16 @@ class MoeLayer {
 
   Router& router() { return *router_; }
   /// Statistics since the last call, of training passes only.
-  LayerStatistics take_statistics(Context& context);
+  LayerStatistics take_statistics();
 
  private:
-  std::shared_ptr<const DispatchPlan> make_plan(Context& context, const Routing& routing, bool training);
+  std::shared_ptr<const DispatchPlan> make_plan(Context& context, const Routing& routing);
+  void count_assignments(const DispatchPlan& plan);
   void note_choices(Context& context, const Routing& routing);
-  ChoiceStatistics take_choices(Context& context);
+  ChoiceStatistics take_choices();
 
   struct NotedChoices {
-    Tensor sums;  ///< [2] f64: entropies and margins of a micro-batch
+    ReadBack<double> sums;  ///< of a micro-batch: entropies and margins
     std::int64_t num_tokens;
   };
 
@@ -73,7 +75,7 @@ class MoeLayer {
   std::optional<Mlp> shared_expert_;
   std::unique_ptr<TokenDispatcher> dispatcher_;
   std::vector<std::int64_t> expert_counts_;
-  std::vector<NotedChoices> noted_choices_;  ///< on the device until somebody asks
+  std::vector<NotedChoices> noted_choices_;
 };
 
 }  // namespace artel

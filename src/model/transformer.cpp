@@ -141,10 +141,10 @@ Tensor Transformer::next_logits(Context& context, const Tensor& ids) {
   return linear(inference, last, head_weight(), DType::f32).data;
 }
 
-std::vector<LayerStatistics> Transformer::take_statistics(Context& context) {
+std::vector<LayerStatistics> Transformer::take_statistics() {
   std::vector<LayerStatistics> statistics;
   for (Block& block : blocks_) {
-    if (block.moe) statistics.push_back(block.moe->take_statistics(context));
+    if (block.moe) statistics.push_back(block.moe->take_statistics());
   }
   return statistics;
 }

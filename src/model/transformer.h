@@ -48,7 +48,7 @@ class Transformer {
   const ModelConfig& config() const { return config_; }
   ParameterStore& parameters() { return store_; }
   /// One entry per layer; empty for dense models.
-  std::vector<LayerStatistics> take_statistics(Context& context);
+  std::vector<LayerStatistics> take_statistics();
   void after_step(Context& context, const std::vector<StepStatistics>& statistics);
   std::vector<RouterState> router_state() const;
 

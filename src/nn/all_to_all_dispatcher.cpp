@@ -56,6 +56,7 @@ class AllToAllDispatcher final : public TokenDispatcher {
     const auto num_local = static_cast<std::size_t>(assignments.num_experts) / num_ranks;
     auto plan = std::make_shared<DispatchPlan>();
     plan->order = sort_assignments(context, assignments);
+    plan->order.wait();
     const std::vector<std::int32_t>& offsets = plan->order.groups->host;
     std::vector<std::int64_t> sent(num_ranks * num_local);
     for (std::size_t expert = 0; expert < sent.size(); ++expert) sent[expert] = offsets[expert + 1] - offsets[expert];

@@ -5,19 +5,11 @@
 namespace artel {
 namespace {
 
-// token_of_slot [A] i32: which token every slot belongs to, made from token_offsets on the host.
+// [A, 1] i32: which token every slot belongs to.
 Tensor token_of_slots(Context& context, const Tensor& token_offsets, std::int64_t num_slots) {
-  std::vector<std::int32_t> offsets(static_cast<std::size_t>(token_offsets.numel()));
-  context.backend.download(token_offsets, offsets.data());
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(num_slots));
-  for (std::size_t token = 0; token + 1 < offsets.size(); ++token) {
-    for (std::int32_t slot = offsets[token]; slot < offsets[token + 1]; ++slot) {
-      tokens[static_cast<std::size_t>(slot)] = static_cast<std::int32_t>(token);
-    }
-  }
-  Tensor result = context.empty({num_slots, 1}, DType::i32);
-  context.backend.upload(tokens.data(), result);
-  return result;
+  const Tensor tokens = context.empty({num_slots}, DType::i32);
+  context.backend.slot_rows(Tensor{}, token_offsets, 1, tokens);
+  return tokens.view({num_slots, 1});
 }
 
 }  // namespace
@@ -33,11 +25,11 @@ RowOrder sort_assignments(Context& context, const Assignments& assignments) {
   order.token_offsets = assignments.token_offsets;
   context.backend.sort_by_expert(assignments.expert_ids.view({num_slots}), assignments.num_experts, groups->device,
                                  order.slot_of_row, order.row_of_slot);
+  groups->host.resize(static_cast<std::size_t>(assignments.num_experts) + 1);
+  order.groups_copy = context.backend.start_download(groups->device, groups->host.data());
+  order.groups = std::move(groups);
   context.backend.gather_rows(token_of_slots(context, assignments.token_offsets, num_slots), order.slot_of_row,
                               order.token_of_row.view({num_slots, 1}));
-  groups->host.resize(static_cast<std::size_t>(assignments.num_experts) + 1);
-  context.backend.download(groups->device, groups->host.data());
-  order.groups = std::move(groups);
   return order;
 }
 
@@ -63,7 +55,8 @@ PendingDispatch LocalDispatcher::dispatch_start(Context& context, const Variable
   return {gather_rows_by_expert(context, x, weights, travelling, plan.order), {}};
 }
 
-DispatchedRows LocalDispatcher::dispatch_wait(Context&, const PendingDispatch& pending, const DispatchPlan&) {
+DispatchedRows LocalDispatcher::dispatch_wait(Context&, const PendingDispatch& pending, const DispatchPlan& plan) {
+  plan.order.wait();
   return pending.rows;
 }
 

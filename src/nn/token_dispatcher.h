@@ -18,7 +18,8 @@ struct Assignments {
   std::int64_t num_experts = 0;
 };
 
-/// Frozen once per step and layer; made from counts alone, reused when a block is recomputed.
+/// Frozen once per step and layer; made from counts alone, reused when a block is recomputed. The host half of the
+/// groups is there when dispatch_wait has returned, or order.wait().
 struct DispatchPlan {
   RowOrder order;                              ///< the rows of this rank's tokens, by expert over all N
   std::shared_ptr<const GroupOffsets> groups;  ///< the rows that this rank's experts compute, by local expert

@@ -49,11 +49,17 @@ Variable row_norms(Context& context, const Variable& x);
 
 /// Frozen consequences of the choices: the expert-major order of the assignments.
 struct RowOrder {
-  std::shared_ptr<const GroupOffsets> groups;  ///< rows of every expert
-  Tensor slot_of_row;                          ///< [A] i32
-  Tensor row_of_slot;                          ///< [A] i32
-  Tensor token_of_row;                         ///< [A] i32
-  Tensor token_offsets;                        ///< [T + 1] i32: slots of every token
+  std::shared_ptr<const GroupOffsets> groups;  ///< rows of every expert; their host half is there after wait()
+  std::shared_ptr<HostCopy> groups_copy;
+  Tensor slot_of_row;    ///< [A] i32
+  Tensor row_of_slot;    ///< [A] i32
+  Tensor token_of_row;   ///< [A] i32
+  Tensor token_offsets;  ///< [T + 1] i32: slots of every token
+
+  /// For groups->host, the one read of the device that a pass cannot do without: sizes of products and of transfers.
+  void wait() const {
+    if (groups_copy != nullptr) groups_copy->wait();
+  }
 };
 
 /// rows [A, c] = x [T, c][token_of_row]. Backward sums the slots of a token in ascending order.

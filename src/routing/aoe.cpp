@@ -49,24 +49,14 @@ class AoeRouter final : public Router {
     routing.weights = decision.weights;
     routing.token_offsets = fixed_token_offsets(context, num_tokens, options.top_k);
     routing.probs = decision.probs;
-    routing.travelling = gather_unique(context, cached, chosen_rows(context, routing.expert_ids, options.top_k));
+    // Where the choices stand among the cached activations [T·N, r].
+    const Tensor chosen = context.empty(routing.expert_ids.shape(), DType::i32);
+    context.backend.slot_rows(routing.expert_ids, routing.token_offsets, num_experts, chosen);
+    routing.travelling = gather_unique(context, cached, chosen);
     return routing;
   }
 
  private:
-  // [A] i32: rows of the cached activations [T·N, r] that belong to the choices.
-  Tensor chosen_rows(Context& context, const Tensor& expert_ids, std::int64_t top_k) const {
-    std::vector<std::int32_t> rows(static_cast<std::size_t>(expert_ids.numel()));
-    context.backend.download(expert_ids, rows.data());
-    for (std::size_t slot = 0; slot < rows.size(); ++slot) {
-      const std::int64_t token = static_cast<std::int64_t>(slot) / top_k;
-      rows[slot] += static_cast<std::int32_t>(token * model_.num_experts);
-    }
-    Tensor index = context.empty(expert_ids.shape(), DType::i32);
-    context.backend.upload(rows.data(), index);
-    return index;
-  }
-
   const ModelConfig& model_;
   Parameter* gate_down_ = nullptr;
 };

@@ -32,35 +32,32 @@ AuxiliaryGradient AuxiliaryLosses::add(Context& context, const Tensor& ids, cons
   AuxiliaryGradient gradient;
   gradient.tokens_per_set = options_.scope == AuxiliaryScope::sequence ? sequence_length : num_tokens;
   const Shape sets{num_tokens / gradient.tokens_per_set, options_.num_experts};
-  Pending pending{context.empty(sets, DType::i32), context.empty(sets, DType::f32), context.empty({1}, DType::f64),
-                  static_cast<double>(tokens_per_step)};
-  context.backend.expert_counts(ids, token_offsets, gradient.tokens_per_set, pending.counts);
-  if (options_.scope == AuxiliaryScope::global) options_.world->all_reduce(pending.counts, Purpose::statistics);
-  context.backend.set_sums(probs, gradient.tokens_per_set, pending.sums);
-  context.backend.sum_of_squares(lse, pending.z);
+  const Tensor counts = context.empty(sets, DType::i32);
+  const Tensor sums = context.empty(sets, DType::f32);
+  const Tensor z = context.empty({1}, DType::f64);
+  context.backend.expert_counts(ids, token_offsets, gradient.tokens_per_set, counts);
+  if (options_.scope == AuxiliaryScope::global) options_.world->all_reduce(counts, Purpose::statistics);
+  context.backend.set_sums(probs, gradient.tokens_per_set, sums);
+  context.backend.sum_of_squares(lse, z);
 
   const double per_token = 1.0 / (static_cast<double>(options_.num_layers) * static_cast<double>(tokens_per_step));
   if (options_.balance_coef != 0.0F) {
     gradient.balance = context.empty(sets, DType::f32);
     const double scale = options_.balance_coef * static_cast<double>(options_.num_experts) * per_token;
-    context.backend.load_balance(pending.counts, static_cast<float>(scale), gradient.balance);
+    context.backend.load_balance(counts, static_cast<float>(scale), gradient.balance);
   }
   gradient.z_scale = static_cast<float>(2.0 * options_.z_coef * per_token);
-  pending_.push_back(std::move(pending));
+  pending_.push_back({{context, counts}, {context, sums}, {context, z}, static_cast<double>(tokens_per_step)});
   if (context.recompute_log != nullptr) context.recompute_log->push(std::make_shared<AuxiliaryGradient>(gradient));
   return gradient;
 }
 
-AuxiliaryValues AuxiliaryLosses::take(Context& context) {
+AuxiliaryValues AuxiliaryLosses::take() {
   AuxiliaryValues values;
   const auto num_experts = static_cast<std::size_t>(options_.num_experts);
-  for (const Pending& pending : pending_) {
-    std::vector<std::int32_t> counts(static_cast<std::size_t>(pending.counts.numel()));
-    std::vector<float> sums(counts.size());
-    double z = 0.0;
-    context.backend.download(pending.counts, counts.data());
-    context.backend.download(pending.sums, sums.data());
-    context.backend.download(pending.z, &z);
+  for (Pending& pending : pending_) {
+    const std::vector<std::int32_t>& counts = pending.counts.values();
+    const std::vector<float>& sums = pending.sums.values();
     for (std::size_t set = 0; set < counts.size(); set += num_experts) {
       double total = 0.0;
       double product = 0.0;
@@ -70,7 +67,7 @@ AuxiliaryValues AuxiliaryLosses::take(Context& context) {
       }
       if (total > 0.0) values.balance += static_cast<double>(num_experts) * product / (total * pending.tokens_per_step);
     }
-    values.z += z / pending.tokens_per_step;
+    values.z += pending.z.values()[0] / pending.tokens_per_step;
   }
   pending_.clear();
   return values;

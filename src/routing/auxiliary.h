@@ -5,6 +5,7 @@
 #include "comm/communicator.h"
 #include "config/schema.h"
 #include "ops/moe_ops.h"
+#include "ops/read_back.h"
 
 namespace artel {
 
@@ -39,13 +40,13 @@ class AuxiliaryLosses {
                         const Tensor& lse, std::int64_t sequence_length, std::int64_t tokens_per_step);
 
   /// The values since the last call.
-  AuxiliaryValues take(Context& context);
+  AuxiliaryValues take();
 
  private:
   struct Pending {
-    Tensor counts;  ///< [M, N] i32
-    Tensor sums;    ///< [M, N] f32, of probs
-    Tensor z;       ///< [1] f64, sum of lse²
+    ReadBack<std::int32_t> counts;  ///< [M, N]
+    ReadBack<float> sums;           ///< [M, N], of probs
+    ReadBack<double> z;             ///< [1], sum of lse²
     double tokens_per_step;
   };
 

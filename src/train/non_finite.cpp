@@ -202,7 +202,7 @@ NonFiniteReport locate_non_finite(Context& context, Transformer& model, const Ba
       for (std::int64_t row = origin_first; row < origin_end; ++row) report.samples.push_back(row);
     }
   }
-  model.take_statistics(context);
+  model.take_statistics();
   return report;
 }
 

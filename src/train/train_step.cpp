@@ -4,6 +4,7 @@
 #include <span>
 
 #include "core/trace.h"
+#include "ops/read_back.h"
 #include "train/evaluation.h"
 
 namespace artel {
@@ -82,6 +83,7 @@ Variable micro_batch_loss(Context& context, Transformer& model, const Batch& bat
 StepOutcome run_step(Context& context, Transformer& model, AdamW& optimizer, const Batch& batch,
                      const StepOptions& options, const AcceptStep& accept) {
   StepOutcome outcome;
+  std::vector<ReadBack<double>> losses;  // of the micro-batches
   {
     const TraceSpan span(context.tracer, TraceKind::update, "zero_gradients");
     model.parameters().zero_gradients(context);
@@ -98,12 +100,13 @@ StepOutcome run_step(Context& context, Transformer& model, AdamW& optimizer, con
       if (last && options.sync != nullptr) options.sync->arm();
       backward(context, {loss});
     }
-    double sum = 0.0;
-    context.backend.download(loss.data, &sum);
-    outcome.loss += sum / static_cast<double>(options.tokens_per_step);
+    losses.emplace_back(context, loss.data);
   }
   const TraceSpan update_span(context.tracer, TraceKind::phase, "update");
-  outcome.layers = model.take_statistics(context);
+  for (ReadBack<double>& loss : losses) {
+    outcome.loss += loss.values()[0] / static_cast<double>(options.tokens_per_step);
+  }
+  outcome.layers = model.take_statistics();
   if (options.sync != nullptr) {
     const TraceSpan span(context.tracer, TraceKind::communication, "gradient_sync_wait");
     options.sync->finish();

@@ -83,6 +83,29 @@ TEST_CASE("gather_rows copies rows of any type, in any order and repeatedly") {
   });
 }
 
+TEST_CASE("slot_rows numbers the rows of every token's choices, and of tokens without choices none") {
+  const Ids token_offsets{0, 2, 2, 5, 6};
+  const Ids ids{3, 0, 1, 2, 0, 4};
+  for_each_device([&](TestDevice& device) {
+    GuardedTensors tensors(device);
+    const Tensor offsets = tensors.input("token_offsets", token_offsets);
+    const Tensor rows = tensors.output("rows", {6}, DType::i32);
+    device.backend.slot_rows(tensors.input("ids", ids), offsets, 5, rows);
+    CHECK(ids_of(rows) == Ids{3, 0, 11, 12, 10, 19});
+    device.backend.slot_rows(Tensor{}, offsets, 1, rows);
+    CHECK(ids_of(rows) == Ids{0, 0, 2, 2, 2, 3});
+    device.backend.slot_rows(Tensor{}, tensors.input("no tokens", Ids{0}), 1, tensors.output("none", {0}, DType::i32));
+    tensors.expect_intact();
+  });
+  TestDevice device;
+  const Tensor offsets = tensor_of(device.allocator, {5}, DType::i32, as_values(token_offsets));
+  const Tensor rows = Tensor::empty(device.allocator, {6}, DType::i32);
+  expect_contains(requirement_of([&] { device.backend.slot_rows(Tensor{}, offsets, 1 << 30, rows); }),
+                  "[slot_rows] required tokens");
+  expect_contains(requirement_of([&] { device.backend.slot_rows(offsets, offsets, 1, rows); }),
+                  "[slot_rows] required ids");
+}
+
 TEST_CASE("scatter_add_rows adds each row to its place") {
   const Ids index{4, 0, 2, 1};
   for_each_device([&](TestDevice& device) {
