@@ -26,8 +26,7 @@ struct NcclState {
   bool finalized = false;
   ncclResult_t async_error = ncclSuccess;
   std::string last_error;
-  std::uint64_t num_issued = 0;   ///< operations given turns, in the order of the calls
-  std::uint64_t num_started = 0;  ///< turns that have come
+  std::uint64_t num_issued = 0;  ///< operations given turns, in the order of the calls
   std::uint64_t num_ended = 0;
   std::vector<std::uint32_t> num_sent;      ///< messages so far to each rank
   std::vector<std::uint32_t> num_received;  ///< from each rank
@@ -85,7 +84,8 @@ struct NcclHeader {
 NcclHeader nccl_header(const NcclCall& call);
 std::string nccl_header_text(const NcclHeader& header);
 
-/// An operation on a stream. Operations of a communicator start in the order of their calls on every rank.
+/// An operation on a stream. Those of a communicator run one after the other, in the order of their calls, also when
+/// they are on different streams, as in NCCL.
 class NcclOperation {
  public:
   explicit NcclOperation(std::shared_ptr<NcclState> comm) : comm_(std::move(comm)), turn_(comm_->num_issued++) {}
@@ -99,8 +99,7 @@ class NcclOperation {
   bool poll() {
     if (!ended_ && !comm_->aborted) {
       if (!started_) {
-        if (comm_->num_started != turn_) return false;
-        ++comm_->num_started;
+        if (comm_->num_ended != turn_) return false;
         started_ = true;
         start();
       }

@@ -241,6 +241,22 @@ TEST_CASE("Parts of a communicator and two streams go on beside each other under
   REQUIRE((none == nullptr) == (rank == 0));
 }
 
+TEST_CASE("Operations of one communicator match by the order of their calls, whatever the order of streams") {
+  const std::uint64_t seed = GENERATE(1, 2, 3, 4, 5, 6);
+  Session session(Streams::random, seed * 10 + static_cast<std::uint64_t>(world_rank()));
+  Communicator comm;
+  Stream a;
+  Stream b;
+  DeviceArray<float> x(std::vector<float>(4, 1));
+  DeviceArray<float> y(std::vector<float>(4, 10));
+  REQUIRE(ncclAllReduce(x.data(), x.data(), 4, ncclFloat32, ncclSum, comm, a) == ncclSuccess);
+  REQUIRE(ncclAllReduce(y.data(), y.data(), 4, ncclFloat32, ncclSum, comm, b) == ncclSuccess);
+  REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
+  REQUIRE(x.data()[0] == static_cast<float>(world_size()));
+  REQUIRE(y.data()[0] == static_cast<float>(10 * world_size()));
+  REQUIRE(emulator::errors().empty());
+}
+
 TEST_CASE("A host that waits in MPI takes part in what its streams still have to do") {
   if (world_size() < 2) return;
   Session session(Streams::lazy);
