@@ -42,6 +42,7 @@ struct Shared {
   alignas(128) T keys[num_keys * ld];
   alignas(128) T values[num_keys * ld];
   alignas(128) float scores[num_queries * score_ld];  // of which every warp has its own rows
+  simt::TilePositions positions[warp_size];
 };
 
 /// scores [32, num_keys] = the warp's queries · keys^T, not scaled.
@@ -103,7 +104,7 @@ __device__ float soften_row(float* row, int num_visible, float scale, Softmax& s
 
 /// The sums of a warp times the factors behind its rows of scores.
 template <class T, int columns, int num_keys, int score_ld>
-__device__ void scale_rows(simt::WarpTiles<T, 2, columns>& sums, const simt::TilePositions<T>& positions,
+__device__ void scale_rows(simt::WarpTiles<T, 2, columns>& sums, const simt::TilePositions& positions,
                            const float* scores) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
@@ -168,7 +169,7 @@ __global__ void __launch_bounds__(num_threads, 2)
   fetch(place.keys, 0);
   copy.put(shared.keys);
   float* const scores = shared.scores + warp * warp_size * score_ld;
-  const simt::TilePositions<T> positions(scores);
+  if (warp == 0) shared.positions[threadIdx.x] = simt::TilePositions::find<T>(scores);
   simt::WarpTiles<T, 2, head_dim / simt::tile_size> sums;
   sums.clear();
   Softmax state;
@@ -184,7 +185,7 @@ __global__ void __launch_bounds__(num_threads, 2)
       const float factor = soften_row<T, num_keys>(scores + lane * score_ld, query - first_key + 1, scale, state);
       __syncwarp();
       if (__any_sync(simt::full_mask, factor != 1.0F)) {
-        scale_rows<T, head_dim / simt::tile_size, num_keys, score_ld>(sums, positions, scores);
+        scale_rows<T, head_dim / simt::tile_size, num_keys, score_ld>(sums, shared.positions[lane], scores);
       }
     }
     copy.put(shared.values);

@@ -25,6 +25,11 @@ constexpr int num_threads = 4 * warp_size;
 /// Whose gradients a block computes.
 enum class Rows : bool { queries, keys };
 
+// Beside the sums of two gradients of long heads there are few registers left: they go without the next tile on its
+// way during the products, half of a quarter of the scores is computed at a time, and one step of a product.
+template <int head_dim, Rows rows_are>
+constexpr bool is_crowded = rows_are == Rows::keys&& head_dim >= 96;
+
 // Rows and columns of a tile: six matrices must fit into shared memory.
 template <class T>
 constexpr int num_rows_of = sizeof(T) == 2 ? 64 : 32;
@@ -116,46 +121,62 @@ struct Sequence {
 /// What one warp does of a tile of scores: its quarter, whose first row and column these are.
 template <class T, int head_dim, Rows rows_are>
 struct Quarter {
+  static constexpr bool keys = rows_are == Rows::keys;
   static constexpr int num_rows = num_rows_of<T>;
   static constexpr int num_tiles = num_rows / 2 / tile_size;
   static constexpr int ld = Shared<T, head_dim>::ld, score_ld = Shared<T, head_dim>::score_ld;
-  using Block = simt::WarpTiles<T, num_tiles, num_tiles>;
+  static constexpr int num_slices = is_crowded<head_dim, rows_are> ? num_tiles : 1;
+  static constexpr int steps = is_crowded<head_dim, rows_are> ? 1 : 2;
+  using Slice = simt::WarpTiles<T, num_tiles, num_tiles / num_slices>;
+  using Numbers = typename QueryNumbers<num_rows>::Shared;
 
   int row;
   int column;
-  const simt::TilePositions<T>& positions;
+  const simt::TilePositions* lanes;  // in shared memory
 
-  /// probs (rows: keys) and dscores =, for the T whose scores and dprobs these are. A key is seen where it is not
-  /// behind the query: `row_offset` and `column_offset` are positions in the sequence of the first row and column;
-  /// queries from `length` on see nothing.
-  __device__ void compute(Shared<T, head_dim>& shared, const typename QueryNumbers<num_rows>::Shared& queries,
-                          float scale, int first_row, int first_column, int length) const {
-    Block scores, dprobs;
+  /// probs (rows: keys) and dscores =. `distance`: from the position of the first row of the tile to that of the first
+  /// column; a key is seen by the queries at its position and behind. Queries behind the end of the sequence have
+  /// dy = 0, and so whatever their probs are adds nothing.
+  __device__ void compute(Shared<T, head_dim>& shared, const Numbers& queries, float scale, int distance) const {
+#pragma unroll
+    for (int slice = 0; slice < num_slices; ++slice) {
+      compute_slice(shared, queries, scale, distance, column + slice * (num_rows / 2 / num_slices));
+    }
+  }
+
+ private:
+  __device__ void compute_slice(Shared<T, head_dim>& shared, const Numbers& queries, float scale, int distance,
+                                int first_column) const {
+    Slice scores, dprobs;
     scores.clear();
-    scores.template add_product<true, head_dim>(shared.rows[0] + row * ld, ld, shared.columns[0] + column * ld, ld);
+    scores.template add_product<true, head_dim, steps>(shared.rows[0] + row * ld, ld,
+                                                       shared.columns[0] + first_column * ld, ld);
     dprobs.clear();
-    dprobs.template add_product<true, head_dim>(shared.rows[1] + row * ld, ld, shared.columns[1] + column * ld, ld);
-    constexpr bool keys = rows_are == Rows::keys;
+    dprobs.template add_product<true, head_dim, steps>(shared.rows[1] + row * ld, ld,
+                                                       shared.columns[1] + first_column * ld, ld);
+    const simt::TilePositions positions = lanes[threadIdx.x % warp_size];
+    constexpr int num_outer = keys ? num_tiles / num_slices : num_tiles;  // along the queries
+    constexpr int num_inner = keys ? num_tiles : num_tiles / num_slices;
 #pragma unroll
-    for (int outer = 0; outer < num_tiles; ++outer) {
+    for (int i = 0; i < simt::elements_per_lane; ++i) {
+      const int i_row = row + positions.row(i);
+      const int i_column = first_column + positions.column(i);
 #pragma unroll
-      for (int i = 0; i < simt::elements_per_lane; ++i) {
-        const int along = outer * tile_size + (keys ? column + positions.column(i) : row + positions.row(i));
-        const float lse = queries.lse[along];
-        const float delta = queries.delta[along];
+      for (int outer = 0; outer < num_outer; ++outer) {
+        const int query = (keys ? i_column : i_row) + outer * tile_size;  // in the tile
+        const float lse = queries.lse[query];
+        const float delta = queries.delta[query];
 #pragma unroll
-        for (int inner = 0; inner < num_tiles; ++inner) {
+        for (int inner = 0; inner < num_inner; ++inner) {
           const int r = keys ? inner : outer;
           const int c = keys ? outer : inner;
-          const int at_row = row + r * tile_size + positions.row(i);
-          const int at_column = column + c * tile_size + positions.column(i);
-          const int query = keys ? first_column + at_column : first_row + at_row;
-          const int key = keys ? first_row + at_row : first_column + at_column;
-          const bool seen = key <= query && query < length;
-          const float prob = seen ? exp2f(fmaf(scores.sums[r][c].x[i], scale, -lse)) : 0.0F;
+          const int ahead = (i_row - i_column) + (r - c) * tile_size - distance;  // row's position less column's
+          const float power = exp2f(fmaf(scores.sums[r][c].x[i], scale, -lse));
+          const float prob = (keys ? ahead <= 0 : ahead >= 0) ? power : 0.0F;
           const float dscore = prob * (dprobs.sums[r][c].x[i] - delta);
-          if constexpr (keys) shared.probs[at_row * score_ld + at_column] = simt::from_float<T>(prob);
-          shared.dscores[at_row * score_ld + at_column] = simt::from_float<T>(dscore);
+          const int at = i_row * score_ld + i_column + (r * score_ld + c) * tile_size;
+          if constexpr (keys) shared.probs[at] = simt::from_float<T>(prob);
+          shared.dscores[at] = simt::from_float<T>(dscore);
         }
       }
     }
@@ -206,23 +227,20 @@ class TileLoader {
   __device__ TileLoader(const Sequence<T, head_dim>& sequence, const float* lse, const float* delta, int length)
       : sequence_(sequence), lse_(lse), delta_(delta), length_(length) {}
 
-  template <bool are_keys>
+  /// R_i or C_i; the numbers of the queries come with dy.
+  template <bool are_keys, int i>
   __device__ void fetch(int head, int first) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const Head<T> from = sequence_.at(are_keys, i, head, first);
-      copies_[i].fetch(from.data, from.stride, length_ - first);
-    }
-    if constexpr (!are_keys) {
+    const Head<T> from = sequence_.at(are_keys, i, head, first);
+    copies_[i].fetch(from.data, from.stride, length_ - first);
+    if constexpr (!are_keys && i == 1) {
       const std::int64_t at = static_cast<std::int64_t>(head) * length_;
       numbers_.fetch(lse_ + at, delta_ + at, first, length_);
     }
   }
-  template <bool are_keys>
+  template <bool are_keys, int i>
   __device__ void put(T (&to)[2][num_rows * ld], typename Numbers::Shared& numbers) const {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) copies_[i].put(to[i]);
-    if constexpr (!are_keys) numbers_.put(numbers);
+    copies_[i].put(to[i]);
+    if constexpr (!are_keys && i == 1) numbers_.put(numbers);
   }
 
  private:
@@ -245,7 +263,10 @@ __global__ void __launch_bounds__(num_threads, 2)
   using Memory = Shared<T, head_dim>;
   constexpr bool keys = rows_are == Rows::keys;
   constexpr int num_rows = Memory::num_rows, ld = Memory::ld, score_ld = Memory::score_ld;
+  constexpr bool early = !is_crowded<head_dim, rows_are>;
+  constexpr int steps = early ? 2 : 1;
   SIMT_SHARED(typename QueryNumbers<num_rows>::Shared, query_numbers, [1]);
+  SIMT_SHARED(simt::TilePositions, positions, [warp_size]);
   Memory& shared = *reinterpret_cast<Memory*>(memory);
   const int length = sizes.sequence_length;
   const Work<T, head_dim, rows_are> work(sizes);
@@ -254,37 +275,52 @@ __global__ void __launch_bounds__(num_threads, 2)
   TileLoader<T, head_dim> loader(sequence, lse + first_query, delta + first_query, length);
 
   const int warp = static_cast<int>(threadIdx.x) / warp_size;
-  const simt::TilePositions<T> positions(reinterpret_cast<float*>(shared.columns) + warp * tile_size * tile_size);
+  if (warp == 0) positions[threadIdx.x] = simt::TilePositions::find<T>(reinterpret_cast<float*>(shared.dscores));
   const int warp_row = warp / 2 * (num_rows / 2);
   const int warp_column = warp % 2 * (head_dim / 2);  // of the sums
   const Quarter<T, head_dim, rows_are> quarter{warp_row, warp % 2 * (num_rows / 2), positions};
   using Sums = simt::WarpTiles<T, num_rows / 2 / tile_size, head_dim / 2 / tile_size>;
+  const auto fetch_columns = [&](auto i, int step) {
+    loader.template fetch<!keys, i>(work.head_of_columns(step), work.first_column(step));
+  };
+  const auto put_columns = [&](auto i) { loader.template put<!keys, i>(shared.columns, query_numbers[0]); };
+  constexpr std::integral_constant<int, 0> first;
+  constexpr std::integral_constant<int, 1> second;
+  loader.template fetch<keys, first>(work.head, work.first_row());
+  loader.template fetch<keys, second>(work.head, work.first_row());
+  loader.template put<keys, first>(shared.rows, query_numbers[0]);
+  loader.template put<keys, second>(shared.rows, query_numbers[0]);
+  fetch_columns(first, 0);
+  fetch_columns(second, 0);
+  put_columns(first);
+  put_columns(second);
+  __syncthreads();
   Sums drows, dvalues;
   drows.clear();
   if constexpr (keys) dvalues.clear();
-
-  loader.template fetch<keys>(work.head, work.first_row());
-  loader.template put<keys>(shared.rows, query_numbers[0]);
-  loader.template fetch<!keys>(work.head_of_columns(0), work.first_column(0));
-  __syncthreads();  // every warp knows the positions
-  loader.template put<!keys>(shared.columns, query_numbers[0]);
-  __syncthreads();
   const int num_steps = work.num_steps();
 #pragma unroll 1
   for (int step = 0; step < num_steps; ++step) {
-    quarter.compute(shared, query_numbers[0], sizes.scale * cuda::log2_e, work.first_row(), work.first_column(step),
-                    length);
+    quarter.compute(shared, query_numbers[0], sizes.scale * cuda::log2_e, work.first_column(step) - work.first_row());
     __syncthreads();
     const bool has_next = step + 1 < num_steps;
-    if (has_next) loader.template fetch<!keys>(work.head_of_columns(step + 1), work.first_column(step + 1));
-    drows.template add_product<false, num_rows>(shared.dscores + warp_row * score_ld, score_ld,
-                                                shared.columns[0] + warp_column, ld);
+    if (early && has_next) fetch_columns(second, step + 1);
     if constexpr (keys) {
-      dvalues.template add_product<false, num_rows>(shared.probs + warp_row * score_ld, score_ld,
-                                                    shared.columns[1] + warp_column, ld);
+      dvalues.template add_product<false, num_rows, steps>(shared.probs + warp_row * score_ld, score_ld,
+                                                           shared.columns[1] + warp_column, ld);
+      __syncthreads();
+      if (!early && has_next) fetch_columns(second, step + 1);
+      if (has_next) put_columns(second);
     }
+    if (early && has_next) fetch_columns(first, step + 1);
+    drows.template add_product<false, num_rows, steps>(shared.dscores + warp_row * score_ld, score_ld,
+                                                       shared.columns[0] + warp_column, ld);
     __syncthreads();
-    if (has_next) loader.template put<!keys>(shared.columns, query_numbers[0]);
+    if (has_next) {
+      if constexpr (!keys) put_columns(second);
+      if (!early) fetch_columns(first, step + 1);
+      put_columns(first);
+    }
     __syncthreads();
   }
 

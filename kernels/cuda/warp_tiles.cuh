@@ -42,7 +42,7 @@ struct Tiles<__nv_bfloat16> {
       nvcuda::wmma::fragment<nvcuda::wmma::matrix_b, tile_size, tile_size, tile_size, __nv_bfloat16,
                              std::conditional_t<transposed, nvcuda::wmma::col_major, nvcuda::wmma::row_major>>;
   static_assert(static_cast<int>(Sum::num_elements) == elements_per_lane);
-  static constexpr int unroll = 2;  // steps of a product
+  static constexpr int max_unroll = 8;  // steps of a product
 
   static __device__ void clear(Sum& sum) { nvcuda::wmma::fill_fragment(sum, 0.0F); }
   template <class Operand>
@@ -55,6 +55,9 @@ struct Tiles<__nv_bfloat16> {
   }
   static __device__ void store(float* to, const Sum& sum, int ld) {
     nvcuda::wmma::store_matrix_sync(to, sum, static_cast<unsigned>(ld), nvcuda::wmma::mem_row_major);
+  }
+  static __device__ void load_sum(Sum& sum, const float* from, int ld) {
+    nvcuda::wmma::load_matrix_sync(sum, from, static_cast<unsigned>(ld), nvcuda::wmma::mem_row_major);
   }
 };
 
@@ -74,7 +77,7 @@ struct Tiles<float> {
     int ld;
   };
   using Four = Pack<float, 4>;
-  static constexpr int unroll = 1;
+  static constexpr int max_unroll = 1;
 
   static __device__ int row() { return static_cast<int>(threadIdx.x) % warp_size / 4; }
   static __device__ int column() { return static_cast<int>(threadIdx.x) % 4 * 4; }
@@ -130,49 +133,50 @@ struct Tiles<float> {
       *reinterpret_cast<Four*>(to + (row() + 8 * half) * ld + column()) = four;
     }
   }
+  static __device__ void load_sum(Sum& sum, const float* from, int ld) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const Four four = read(from + (row() + 8 * half) * ld + column());
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sum.x[4 * half + j] = four.values[j];
+    }
+  }
 };
 
-/// Row and column of the lane's i-th number of a Sum.
-template <class T>
-class TilePositions;
-
-template <>
-class TilePositions<__nv_bfloat16> {
+/// Row and column of each of the numbers that a lane has of a Sum. A kernel whose registers are scarce keeps these in
+/// shared memory and reads them when it needs them: rows and columns unpacked ahead of a loop would take 16 registers.
+class TilePositions {
  public:
-  /// `staging`: 256 floats of shared memory for this warp, at a multiple of 32 bytes, free again when it returns.
-  explicit __device__ TilePositions(float* staging) {
+  /// Those of the calling lane, the same in every warp. `staging`: 256 floats of shared memory for this warp, at a
+  /// multiple of 32 bytes, free again when it returns.
+  template <class T>
+  static __device__ TilePositions find(float* staging) {
     constexpr int size = tile_size * tile_size;
-    const int lane = static_cast<int>(threadIdx.x) % warp_size;
-    for (int i = lane; i < size; i += warp_size) staging[i] = static_cast<float>(i);
+    for (int i = static_cast<int>(threadIdx.x) % warp_size; i < size; i += warp_size) {
+      staging[i] = static_cast<float>(i);
+    }
     __syncwarp();
-    Tiles<__nv_bfloat16>::Sum indices;
-    nvcuda::wmma::load_matrix_sync(indices, staging, tile_size, nvcuda::wmma::mem_row_major);
+    typename Tiles<T>::Sum indices;
+    Tiles<T>::load_sum(indices, staging, tile_size);
+    TilePositions positions{0, 0};
 #pragma unroll
     for (int i = 0; i < elements_per_lane; ++i) {
       const unsigned index = static_cast<unsigned>(indices.x[i]);
-      rows_ |= index / tile_size << (4 * i);
-      columns_ |= index % tile_size << (4 * i);
+      positions.rows |= index / tile_size << (4 * i);
+      positions.columns |= index % tile_size << (4 * i);
     }
     __syncwarp();
+    return positions;
   }
   __device__ int row(int i) const {
-    return static_cast<int>(rows_ >> (4 * i) & 15U);
+    return static_cast<int>(rows >> (4 * i) & 15U);
   }
   __device__ int column(int i) const {
-    return static_cast<int>(columns_ >> (4 * i) & 15U);
+    return static_cast<int>(columns >> (4 * i) & 15U);
   }
 
- private:
-  unsigned rows_ = 0;  // 4 bits each
-  unsigned columns_ = 0;
-};
-
-template <>
-class TilePositions<float> {
- public:
-  explicit __device__ TilePositions(float* /*staging*/) {}
-  __device__ int row(int i) const { return Tiles<float>::row() + i / 4 * 8; }
-  __device__ int column(int i) const { return Tiles<float>::column() + i % 4; }
+  unsigned rows;  // 4 bits each
+  unsigned columns;
 };
 
 /// A matrix [16·rows, 16·columns] in the registers of one warp.
@@ -189,10 +193,10 @@ struct WarpTiles {
   }
 
   /// += left · right, with left [16·rows, depth] and right [depth, 16·columns], which is stored as its transpose
-  /// [16·columns, depth] if `transposed`.
-  template <bool transposed, int depth>
+  /// [16·columns, depth] if `transposed`. `steps`: of 16, whose operands may be on their way at the same time.
+  template <bool transposed, int depth, int steps = 2>
   __device__ void add_product(const T* left, int left_ld, const T* right, int right_ld) {
-    [[maybe_unused]] constexpr int unroll = Tiles<T>::unroll;
+    [[maybe_unused]] constexpr int unroll = steps < Tiles<T>::max_unroll ? steps : Tiles<T>::max_unroll;
 #pragma unroll unroll
     for (int k = 0; k < depth; k += tile_size) {
       typename Tiles<T>::Left a[rows];
@@ -273,37 +277,50 @@ class TileCopy {
  public:
   /// The first `num_valid` rows at `from`, `stride` elements apart, all multiples of 16 bytes; the others are zero.
   __device__ void fetch(const T* from, std::int64_t stride, int num_valid) {
+    const T* const first = from + row() * stride + column();
 #pragma unroll
-    for (int i = 0; i < num_packs; ++i) {
-      if (row(i) < num_valid) {
-        packs_[i] = *reinterpret_cast<const Pack<T, pack_width<T>>*>(from + row(i) * stride + column(i));
-      } else {
+    for (int i = 0; i < num_passes; ++i) {
 #pragma unroll
-        for (T& value : packs_[i].values) value = from_float<T>(0.0F);
+      for (int j = 0; j < packs_per_lane; ++j) {
+        if (row() + i * rows_per_pass < num_valid) {
+          packs_[i][j] =
+              *reinterpret_cast<const uint4*>(first + i * (rows_per_pass * stride) + j * lanes_per_row * width);
+        } else {
+          packs_[i][j] = make_uint4(0, 0, 0, 0);
+        }
       }
     }
   }
   /// Into rows padded<T>(columns) apart.
   __device__ void put(T* to) const {
+    T* const first = to + row() * padded<T>(columns) + column();
 #pragma unroll
-    for (int i = 0; i < num_packs; ++i) {
-      *reinterpret_cast<Pack<T, pack_width<T>>*>(to + row(i) * padded<T>(columns) + column(i)) = packs_[i];
+    for (int i = 0; i < num_passes; ++i) {
+#pragma unroll
+      for (int j = 0; j < packs_per_lane; ++j) {
+        *reinterpret_cast<uint4*>(first + i * (rows_per_pass * padded<T>(columns)) + j * lanes_per_row * width) =
+            packs_[i][j];
+      }
     }
   }
 
  private:
-  static constexpr int packs_per_row = columns / pack_width<T>;
-  static constexpr int num_packs = rows * packs_per_row / num_threads;
-  static_assert(num_packs * num_threads == rows * packs_per_row);
+  static constexpr int width = pack_width<T>;
+  static constexpr int packs_per_row = columns / width;
+  static constexpr int lanes_per_row = packs_per_row & -packs_per_row;  // the largest power of 2 that divides it
+  static constexpr int packs_per_lane = packs_per_row / lanes_per_row;
+  static constexpr int rows_per_pass = num_threads / lanes_per_row;
+  static constexpr int num_passes = rows / rows_per_pass;
+  static_assert(num_passes * rows_per_pass == rows);
 
-  static __device__ int row(int i) {
-    return (static_cast<int>(threadIdx.x) + i * num_threads) / packs_per_row;
+  static __device__ int row() {
+    return static_cast<int>(threadIdx.x) / lanes_per_row;
   }
-  static __device__ int column(int i) {
-    return (static_cast<int>(threadIdx.x) + i * num_threads) % packs_per_row * pack_width<T>;
+  static __device__ int column() {
+    return static_cast<int>(threadIdx.x) % lanes_per_row * width;
   }
 
-  Pack<T, pack_width<T>> packs_[num_packs];
+  uint4 packs_[num_passes][packs_per_lane];
 };
 
 }  // namespace artel::simt
