@@ -1,6 +1,25 @@
 #!/usr/bin/env bash
 # Installs what Artel builds with, from the packages of Debian 12 / Ubuntu 24.04 or newer. Does nothing when all is there.
+#   scripts/setup.sh --dev         also what only the checks of scripts/test.sh --full need
+#   scripts/setup.sh --find-cuda   prints where a CUDA toolkit of 12.8 or newer is, or nothing; installs nothing
+# The toolkit is several gigabytes and is never installed from here.
 set -euo pipefail
+
+# The nvcc of the path, NVIDIA's own directory, or that of the distribution's nvidia-cuda-toolkit.
+if [[ "${1:-}" == "--find-cuda" ]]; then
+  on_path=$(command -v nvcc || true)
+  for root in ${on_path:+"${on_path%/bin/nvcc}"} /usr/local/cuda /usr/lib/nvidia-cuda-toolkit; do
+    [[ -x $root/bin/nvcc ]] || continue
+    version=$("$root/bin/nvcc" --version | sed -n 's/.*release \([0-9]*\.[0-9]*\).*/\1/p')
+    if [[ $(printf '%s\n12.8\n' "$version" | sort -V | head -1) == 12.8 ]]; then
+      echo "$root"
+      exit 0
+    fi
+    echo "setup: required CUDA 12.8 or newer, found $version in $root" >&2
+  done
+  echo "setup: found no nvcc on the path, in /usr/local/cuda and in the distribution's nvidia-cuda-toolkit" >&2
+  exit 0
+fi
 
 packages=(
   g++ cmake ninja-build ccache

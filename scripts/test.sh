@@ -2,16 +2,24 @@
 # Sets up, builds and tests Artel. The last line sums up; the line before it names what did not run.
 #   scripts/test.sh          everything that one build can show, slow cases included
 #   scripts/test.sh --full   also sanitizer builds, a clang build, clang-tidy and a minute of fuzzing per target
-#   scripts/test.sh --only PART   one part of it: release | isa | format | tidy | asan | tsan | clang | fuzz | page
+#   scripts/test.sh --only PART   one part of it: release | isa | format | cuda | tidy | asan | tsan | clang | fuzz | page
+#   scripts/test.sh --require cuda   a machine without a CUDA toolkit fails, where otherwise the last lines name what
+#                                    did not run
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 full=false
 only=""
+require=""
 while (($#)); do
   case "$1" in
     --full) full=true ;;
     --only) only="${2:?--only needs a part}"; shift ;;
+    --require)
+      require="${2:?--require needs a part}"
+      [[ $require == cuda ]] || { echo "test: required --require cuda, found --require $require" >&2; exit 1; }
+      shift
+      ;;
     *) echo "test: unknown argument '$1'; see the top of scripts/test.sh" >&2; exit 1 ;;
   esac
   shift
@@ -19,13 +27,13 @@ done
 
 passed=0
 failed=0
-not_run=("CUDA kernels (no CUDA backend in this tree)")
+not_run=()
 logs="build/test-logs"
 mkdir -p "$logs"
 
 wanted() {  # part: is it asked for?
   [[ -n "$only" ]] && { [[ "$only" == "$1" ]]; return; }
-  case "$1" in release | isa | format) return 0 ;; *) $full ;; esac
+  case "$1" in release | isa | format | cuda) return 0 ;; *) $full ;; esac
 }
 
 count() {  # name, log, exit code: adds the test cases of a Catch2 run
@@ -121,12 +129,67 @@ fuzz() {  # target, seconds: one test; what was found before is tried again, wha
   rm -rf "$scratch"
 }
 
+emulated() {  # executable, label, emulator's options and Catch's…: a run of tests on the emulated GPU
+  local executable=$1 label=$2 log="$logs/emulated-${2// /-}.log" started=$SECONDS
+  shift 2
+  "$executable" "$@" >"$log" 2>&1
+  count "emulated $label" "$log" $?
+  echo "  emulated $label: $((SECONDS - started)) s"
+}
+
+cuda() {  # what can be shown of the CUDA backend without a GPU
+  local tests=build/release/tests order streams s options
+  export PATH="$cuda_root/bin:$PATH"
+  if build cuda; then
+    check "budgets of CUDA kernels" python3 tools/check_kernel_budgets.py build/cuda
+  fi
+  build release || return
+  emulated "$tests/emulator/test_emulator" "emulator itself"
+  emulated "$tests/emulator/test_emulator_check" "checks of the emulator"
+  if $full; then
+    for order in ascending random descending; do
+      for streams in eager lazy random; do
+        for s in "$seed" 1 2 3 4 5 6 7; do
+          [[ $order-$streams != *random* && $s != "$seed" ]] && continue  # nothing is drawn
+          options=(--emulator-order "$order" --emulator-streams "$streams" --emulator-seed "$s")
+          emulated "$tests/gpu/test_kernels_emulated" "kernels $order $streams $s" "${options[@]}"
+          emulated "$tests/gpu/test_model_emulated" "models $order $streams $s" "${options[@]}"
+          options+=(--emulator-preempt 0.01 '~[large]')
+          emulated "$tests/gpu/test_kernels_checked" "checked kernels $order $streams $s" "${options[@]}"
+          emulated "$tests/gpu/test_model_checked" "checked models $order $streams $s" "${options[@]}"
+        done
+      done
+    done
+    log="$logs/build-asan-kernels.log"
+    if cmake --build build/release --target test_kernels_asan test_emulator_asan >"$log" 2>&1; then
+      emulated "$tests/emulator/test_emulator_asan" "emulator with the address sanitizer"
+      emulated "$tests/gpu/test_kernels_asan" "kernels with the address sanitizer" '~[large]' --emulator-order random \
+        --emulator-streams lazy --emulator-seed "$seed"
+    else
+      failed=$((failed + 1))
+      echo "FAILED: kernels with the address sanitizer do not build; see $log"
+    fi
+  else
+    options=(--emulator-order random --emulator-seed "$seed" '~[large]')
+    emulated "$tests/gpu/test_kernels_emulated" "kernels" --emulator-streams random "${options[@]}"
+    emulated "$tests/gpu/test_kernels_checked" "checked kernels" --emulator-streams lazy --emulator-preempt 0.01 "${options[@]}"
+    emulated "$tests/gpu/test_model_emulated" "models" --emulator-streams lazy "${options[@]}"
+    not_run+=("emulated kernels under every order, schedule and seed, in large shapes, with the address sanitizer (a draw ran)")
+  fi
+  run_labelled build/release emulated
+}
+
 # What is drawn from a larger set depends on the commit.
 seed=$((16#$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1)))
 echo "seed of the draws: $seed (--rng-seed)"
 
 scripts/setup.sh || exit 1
-$full || [[ "$only" =~ ^(format|tidy|asan|tsan|clang|fuzz)$ ]] && { scripts/setup.sh --dev || exit 1; }
+cuda_root=$(scripts/setup.sh --find-cuda)
+if [[ -z $cuda_root && $require == cuda ]]; then
+  echo "FAILED: --require cuda: required a CUDA toolkit, found none; scripts/setup.sh --find-cuda says where it looks"
+  failed=$((failed + 1))
+fi
+$full || [[ "$only" =~ ^(format|cuda|tidy|asan|tsan|clang|fuzz)$ ]] && { scripts/setup.sh --dev || exit 1; }
 
 if wanted release || wanted isa; then build release || true; fi
 if wanted release; then
@@ -142,6 +205,7 @@ if wanted release; then
   fi
   check "includes" python3 tools/check_includes.py
   check "documentation quotes" python3 tools/check_doc_quotes.py
+  check "rooflines" bash -c 'for config in configs/*/*.yaml; do python3 tools/roofline.py "$config" --check build/release/artel || exit; done'
 fi
 if wanted isa; then
   # oneDNN's own limit; where the processor has no more than that anyway the run repeats the release one.
@@ -154,6 +218,14 @@ if wanted isa; then
   done
   grep -qw avx512f /proc/cpuinfo || not_run+=("oneDNN paths above AVX2 (this processor has none)")
   grep -qw avx512_bf16 /proc/cpuinfo || not_run+=("native bf16 products (this processor has none)")
+fi
+if wanted cuda; then
+  if [[ -z $cuda_root ]]; then
+    not_run+=("CUDA kernels: nvcc's compile and its budgets, kernels and training on the emulated GPU (no CUDA toolkit)")
+  else
+    cuda
+  fi
+  nvidia-smi -L >/dev/null 2>&1 || not_run+=("CUDA kernels on a GPU (this machine has none; scripts/gpu_check.sh)")
 fi
 if wanted format; then
   if command -v clang-format >/dev/null; then

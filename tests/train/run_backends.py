@@ -50,6 +50,8 @@ class Trainer:
         command = [*self.commands[device], "train", "-c", str(config), *(["--resume", "auto"] if resume else [])]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         require(done.returncode == 0, f"{name} to train, found exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+        summary = json.loads((self.folder / name / "summary.json").read_text())
+        require(summary["device"] == device, f"{name} to run on {device}, found {summary['device']}")
         rows = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
         return {row["step"]: row["loss"] for row in rows if "loss" in row}
 
@@ -78,8 +80,6 @@ def check_resume(trainer):
         for path in sorted((trainer.folder / name / "checkpoints").glob("step-*"))[1:]:
             shutil.rmtree(path)
         difference = largest_difference(trainer.losses(name, second, "uoe", resume=True), whole)
-        summary = json.loads((trainer.folder / name / "summary.json").read_text())
-        require(summary["device"] == second, f"{name} to end on {second}, found {summary['device']}")
         require(difference <= 1e-4, f"{name}: losses within 1e-4, found {difference:.2e}")
         print(f"{name}: losses differ by {difference:.1e}")
 
