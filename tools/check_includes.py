@@ -47,12 +47,13 @@ HOMES = {
     "dnnl": ["kernels/cpu/onednn"],
     "oneapi/": ["kernels/cpu/onednn"],
     "omp.h": ["kernels/cpu/onednn"],
-    "mpi.h": ["src/comm/mpi_"],
+    "mpi.h": ["src/comm/mpi_", "tests/emulator/nccl_"],
     "nccl.h": ["src/comm/nccl", "tests/emulator/"],
     "cuda": ["kernels/cuda/", "src/comm/nccl", "tests/emulator/", "tests/gpu/", "tests/support/device_access_cuda.cpp"],
     "cublas": ["kernels/cuda/", "tests/emulator/"],
+    "sanitizer/": ["tests/emulator/"],
     "mma.h": ["kernels/cuda/", "tests/emulator/"],
-    "catch2/": ["tests/support/catch.h", "tests/support/catch_main.cpp"],
+    "catch2/": ["tests/support/catch.h", "tests/support/catch_main.cpp", "tests/emulator/nccl_main.cpp"],
     "immintrin.h": ["kernels/cpu/rows/simd.h"],
 }
 
