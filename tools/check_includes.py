@@ -53,7 +53,8 @@ HOMES = {
     "cublas": ["kernels/cuda/", "tests/emulator/"],
     "sanitizer/": ["tests/emulator/"],
     "mma.h": ["kernels/cuda/", "tests/emulator/"],
-    "catch2/": ["tests/support/catch.h", "tests/support/catch_main.cpp", "tests/emulator/nccl_main.cpp"],
+    "catch2/": ["tests/support/catch.h", "tests/support/catch_main.cpp", "tests/support/emulator_main.cpp",
+               "tests/emulator/nccl_main.cpp"],
     "immintrin.h": ["kernels/cpu/rows/simd.h"],
 }
 
