@@ -229,14 +229,14 @@ void Block::release_barrier() {
       first = &thread.waiting;
       first_thread = i;
     } else if (!same_line(thread.waiting.at, first->at)) {
-      report_at(first->pc, 0, "synccheck",
+      report_at(*first, 0, "synccheck",
                 "thread " + std::to_string(first_thread) + " waits at this __syncthreads, thread " + std::to_string(i) +
-                    " at the one at " + to_string(place_of(thread.waiting.pc)));
+                    " at the one at " + to_string(place_of(thread.waiting)));
       break;
     }
   }
   if (num_alive_ < num_threads_) {
-    report_at(first->pc, 1, "synccheck",
+    report_at(*first, 1, "synccheck",
               "__syncthreads reached by " + std::to_string(num_alive_) + " of " + std::to_string(num_threads_) +
                   " threads, the others have exited");
   }
@@ -260,7 +260,7 @@ void Block::leave_collectives(Warp& warp, unsigned lane) {
   for (std::size_t i = 0; i < warp.open.size(); ++i) {
     OpenCollective& open = warp.open[i];
     if ((open.waiting.mask & lane) == 0) continue;
-    report_at(open.waiting.pc, 2, "synccheck",
+    report_at(open.waiting, 2, "synccheck",
               std::string(to_string(open.waiting.kind)) + " waits for lane " + std::to_string(std::countr_zero(lane)) +
                   ", which has exited");
     if (open.arrived != (open.waiting.mask & warp.lanes & ~warp.done)) continue;
@@ -277,7 +277,8 @@ std::vector<Block::Group> Block::waiting_groups() const {
   std::vector<Group> groups;
   const auto add = [&](const Waiting& waiting, int first, int num_threads) {
     for (Group& group : groups) {
-      if (group.waiting.kind != waiting.kind || group.waiting.mask != waiting.mask || group.waiting.pc != waiting.pc)
+      if (group.waiting.kind != waiting.kind || group.waiting.mask != waiting.mask || group.waiting.pc != waiting.pc ||
+          group.waiting.at.number != waiting.at.number)
         continue;
       group.num_threads += num_threads;
       return;
@@ -304,11 +305,11 @@ void Block::report_deadlock() {
     if (group.waiting.kind != Collective::barrier)
       std::snprintf(mask, sizeof mask, " of mask %08x", group.waiting.mask);
     text += " [" + std::to_string(group.num_threads) + " threads, the first " + std::to_string(group.first) + ", in " +
-            to_string(group.waiting.kind) + mask + " at " + to_string(place_of(group.waiting.pc)) + "]";
+            to_string(group.waiting.kind) + mask + " at " + to_string(place_of(group.waiting)) + "]";
   }
   if (num_alive_ < num_threads_) text += " " + std::to_string(num_threads_ - num_alive_) + " threads have exited";
   in_kernel = true;
-  report_at(groups.empty() ? nullptr : groups.front().waiting.pc, 3, "deadlock", text);
+  report_at(groups.empty() ? Waiting() : groups.front().waiting, 3, "deadlock", text);
   in_kernel = false;
 }
 

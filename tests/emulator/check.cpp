@@ -21,21 +21,11 @@ inline void access(const void* p, std::size_t bytes, AccessKind kind, const void
 }
 
 inline void aligned_access(const void* p, std::size_t bytes, AccessKind kind, const void* pc) {
-  // For 16 bytes the compiler asks for a multiple of 8; types that need more are checked by the alignment sanitizer.
+  // For 16 bytes the compiler asks for a multiple of 8; alignment.cpp sees types that need more.
   const std::size_t alignment = bytes < 8 ? bytes : 8;
-  if (in_kernel && reinterpret_cast<std::uintptr_t>(p) % alignment != 0) rules().check_alignment(p, alignment, pc);
+  if (reinterpret_cast<std::uintptr_t>(p) % alignment != 0) check_alignment(p, alignment, pc);
   access(p, bytes, kind, pc);
 }
-
-/// The alignment sanitizer's description of what it found.
-struct TypeMismatch {
-  const char* file;
-  std::uint32_t line;
-  std::uint32_t column;
-  const void* type;
-  unsigned char log_alignment;
-  unsigned char kind;
-};
 
 }  // namespace
 }  // namespace emulator
@@ -108,11 +98,4 @@ EMULATOR_COPY(__tsan_memmove, std::memmove)
   }
 EMULATOR_SET(emulator_memset)
 EMULATOR_SET(__tsan_memset)
-
-void __ubsan_handle_type_mismatch_v1(const emulator::TypeMismatch* mismatch, const void* p) {
-  emulator::rules().check_alignment(p, std::size_t{1} << mismatch->log_alignment, EMULATOR_PC);
-}
-void __ubsan_handle_type_mismatch_v1_abort(const emulator::TypeMismatch* mismatch, const void* p) {
-  emulator::rules().check_alignment(p, std::size_t{1} << mismatch->log_alignment, EMULATOR_PC);
-}
 }

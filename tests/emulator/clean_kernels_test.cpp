@@ -31,7 +31,7 @@ TEST_CASE("sums over blocks with shuffles and barriers are right") {
     const DeviceArray<float> x(numbers<float>(num_rows * width));
     const DeviceArray<float> sums(num_rows);
     planted::sums_of_rows(x.data(), sums.data(), num_rows, width, stream);
-    for (const float sum : sums.values()) CHECK(sum == 99);
+    for (const float sum : sums.values()) CHECK(sum == 9900);
   });
 }
 

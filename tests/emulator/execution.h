@@ -134,6 +134,8 @@ Block& block();
 // ---- warp.cpp ----
 /// Lets the collective happen, for all lanes in `lanes`.
 void complete_collective(Warp& warp, const Waiting& collective, unsigned lanes);
+/// Runs function(arguments of the 32 lanes) once, when all lanes have come. Does not order memory.
+void call_for_warp(void (*function)(void* const* arguments), void* argument, Line at, const void* pc);
 const char* to_string(Collective kind);
 bool same_line(const Line& a, const Line& b);
 
@@ -155,6 +157,12 @@ bool first_report(const void* pc, int rule);
 std::string kernel_context();
 /// Reports a bug of the kernel's code at pc, once.
 void report_at(const void* pc, int rule, const char* kind, const std::string& text);
+/// The same of a collective.
+void report_at(const Waiting& collective, int rule, const char* kind, const std::string& text);
+/// That of its pc, or the line that the call itself has told where the compiler has merged two calls into one.
+Place place_of(const Waiting& collective);
+/// Reports an access of the running thread, if there is one, to an address that is no multiple of `alignment`.
+void check_alignment(const void* p, std::size_t alignment, const void* pc);
 
 // ---- wmma.cpp ----
 /// A new random layout of fragments if the seed is a new one.

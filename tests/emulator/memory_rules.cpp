@@ -15,7 +15,6 @@ enum Rule : int {
   host_touches_device = 100,
   kernel_touches_host,
   kernel_writes_global,
-  misaligned,
   out_of_bounds,
   uninitialized,
   read_after_write,
@@ -219,12 +218,6 @@ void MemoryRules::access_other_memory(const Site& site) {
            "a kernel " + std::string(site.writes() ? "writes" : "reads") +
                " memory of the host or of another thread's stack, " + std::to_string(site.bytes) + " bytes");
   }
-}
-
-void MemoryRules::check_alignment(const void* p, std::size_t alignment, const void* pc) {
-  if (!in_kernel || reinterpret_cast<std::uintptr_t>(p) % alignment == 0) return;
-  report_at(pc, misaligned, "memcheck",
-            "misaligned access, the address is no multiple of " + std::to_string(alignment) + " bytes");
 }
 
 void MemoryRules::report_out_of_bounds(Shadow& shadow, bool is_shared, const char* p, const Site& site) {

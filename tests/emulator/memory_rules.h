@@ -23,9 +23,6 @@ class MemoryRules final : public MemoryChecker {
   std::vector<Access> accesses() override;
   void forget_epochs() override;
 
-  /// The address of an access must be a multiple of `alignment`.
-  void check_alignment(const void* p, std::size_t alignment, const void* pc);
-
  private:
   struct Site;
   Shadow& heap_shadow();

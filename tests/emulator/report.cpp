@@ -1,4 +1,5 @@
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -90,6 +91,23 @@ bool first_report(const void* pc, int rule) {
 
 void report_at(const void* pc, int rule, const char* kind, const std::string& text) {
   if (first_report(pc, rule)) report(kind, place_of(pc), text);
+}
+
+Place place_of(const Waiting& collective) {
+  Place place = place_of(collective.pc);
+  if (place.line == 0 && collective.at.file != nullptr) place = {collective.at.file, collective.at.number};
+  return place;
+}
+
+void report_at(const Waiting& collective, int rule, const char* kind, const std::string& text) {
+  if (first_report(collective.pc, rule)) report(kind, place_of(collective), text);
+}
+
+void check_alignment(const void* p, std::size_t alignment, const void* pc) {
+  if (!in_kernel || reinterpret_cast<std::uintptr_t>(p) % alignment == 0) return;
+  constexpr int rule = 13;
+  report_at(pc, rule, "memcheck",
+            "misaligned access, the address is no multiple of " + std::to_string(alignment) + " bytes");
 }
 
 std::uint64_t random_bits() {

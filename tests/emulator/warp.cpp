@@ -25,7 +25,7 @@ void shuffle(Warp& warp, const Waiting& collective, unsigned lanes) {
       warp.results[lane] = warp.values[static_cast<std::size_t>(source)];
       return;
     }
-    report_at(collective.pc, 4, "synccheck",
+    report_at(collective, 4, "synccheck",
               "lane " + std::to_string(lane) + " reads lane " + std::to_string(source) +
                   ", which takes no part in the shuffle");
     warp.results[lane] = ~std::uint64_t{0};
@@ -102,10 +102,10 @@ void advance_clocks(Warp& warp, unsigned lanes) {
 unsigned check_mask(const Warp& warp, const Waiting& collective) {
   const unsigned mask = collective.mask;
   if ((mask & ~warp.lanes) != 0 && mask != ~0U) {
-    report_at(collective.pc, 6, "synccheck", "the mask names lanes beyond the block");
+    report_at(collective, 6, "synccheck", "the mask names lanes beyond the block");
   }
   if ((mask & warp.done) != 0) {
-    report_at(collective.pc, 2, "synccheck",
+    report_at(collective, 2, "synccheck",
               std::string(to_string(collective.kind)) + " waits for lane " +
                   std::to_string(std::countr_zero(mask & warp.done)) + ", which has exited");
   }
@@ -120,7 +120,7 @@ void meet(const Waiting& collective) {
   const unsigned me = 1U << (self.current() % warp_size);
   unsigned needed = collective.mask;
   if ((needed & me) == 0) {
-    report_at(collective.pc, 5, "synccheck", "the calling lane is not in its own mask");
+    report_at(collective, 5, "synccheck", "the calling lane is not in its own mask");
     warp.results[static_cast<std::size_t>(std::countr_zero(me))] = ~std::uint64_t{0};
     return;
   }
@@ -242,13 +242,13 @@ unsigned warp_match(unsigned mask, std::uint64_t value, Line at) {
   return static_cast<unsigned>(lane.warp.results[lane.index]);
 }
 
-void warp_call(void (*function)(void* const*), void* argument, Line at) {
+void call_for_warp(void (*function)(void* const*), void* argument, Line at, const void* pc) {
   const Lane lane;
   lane.warp.values[lane.index] = reinterpret_cast<std::uintptr_t>(function);
   lane.warp.arguments[lane.index] = argument;
-  const void* pc = __builtin_return_address(0);
-  if (lane.warp.lanes != ~0U) report_at(pc, 7, "synccheck", "wmma in a warp of fewer than 32 threads");
-  meet({Collective::whole_warp, ~0U, at, pc});
+  const Waiting collective{Collective::whole_warp, ~0U, at, pc};
+  if (lane.warp.lanes != ~0U) report_at(collective, 7, "synccheck", "wmma in a warp of fewer than 32 threads");
+  meet(collective);
 }
 
 }  // namespace emulator

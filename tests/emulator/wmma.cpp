@@ -101,12 +101,13 @@ int fragment_element(int use, int lane, int index) {
 }
 
 void warp_matrix(const void* matrix, std::size_t leading_bytes, Line at) {
-  MatrixInMemory mine{matrix, leading_bytes, __builtin_return_address(0)};
-  warp_call(&check_matrix, &mine, at);
+  const void* pc = __builtin_return_address(0);
+  MatrixInMemory mine{matrix, leading_bytes, pc};
+  call_for_warp(&check_matrix, &mine, at, pc);
 }
 
 void multiply_fragments(FragmentProduct product, Line at) {
-  warp_call(&multiply, &product, at);
+  call_for_warp(&multiply, &product, at, __builtin_return_address(0));
 }
 
 }  // namespace emulator

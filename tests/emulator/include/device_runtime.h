@@ -28,8 +28,6 @@ unsigned warp_ballot(unsigned mask, bool predicate, Line at);
 unsigned warp_reduce(unsigned mask, unsigned value, WarpReduction reduction, Line at);
 /// The lanes of the mask that have the same value.
 unsigned warp_match(unsigned mask, std::uint64_t value, Line at);
-/// Runs function(arguments of the 32 lanes) once, when all lanes have come.
-void warp_call(void (*function)(void* const* arguments), void* argument, Line at);
 int lane_id();
 
 /// The block's array that belongs to `tag`, the same for all threads of a block.

@@ -1,6 +1,9 @@
 #include "emulator/planted/launch.h"
 
 namespace planted {
+
+int variable_of_host = 0;
+
 namespace {
 
 __global__ void uninitialized_shared_kernel(float* y) {
@@ -83,8 +86,6 @@ __global__ void misaligned_pack_kernel(const float* x, float* y) {
 __global__ void host_pointer_kernel(const float* host, float* y) {
   y[threadIdx.x] = host[threadIdx.x];  // BUG host_pointer
 }
-
-int variable_of_host = 0;
 
 __global__ void writes_host_variable_kernel() {
   variable_of_host = static_cast<int>(threadIdx.x);  // BUG writes_host_variable

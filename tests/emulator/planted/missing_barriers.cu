@@ -50,7 +50,7 @@ __global__ void broadcast_kernel(const float* x, float* y) {
 
 __global__ void some_warps_kernel(const float* x, float* y) {
   SIMT_SHARED(float, values, [128]);
-  values[threadIdx.x] = x[threadIdx.x];
+  values[threadIdx.x] = x[threadIdx.x];              // BUG barrier_in_some_warps_only
   if (threadIdx.x < 64) __syncthreads();             // BUG barrier_in_some_warps_only
   y[threadIdx.x] = values[(threadIdx.x + 1) % 128];  // BUG barrier_in_some_warps_only
 }

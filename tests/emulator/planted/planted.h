@@ -41,6 +41,7 @@ void use_after_free(const float* freed, float* y, cudaStream_t stream);
 void misaligned_vector(const float* x, float* y, cudaStream_t stream);
 void misaligned_pack(const float* x, float* y, cudaStream_t stream);
 void host_pointer(const float* host, float* y, cudaStream_t stream);
+extern int variable_of_host;
 void writes_host_variable(cudaStream_t stream);
 float device_pointer_on_host(const float* x);
 
