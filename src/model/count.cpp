@@ -80,48 +80,6 @@ FeedForward count_feed_forward(const ModelConfig& m) {
   return f;
 }
 
-/// Elements per token that the backward pass of one layer's feed-forward part reads again: its normalised input stands
-/// with the layer. Expert rows: gathered input, gate, up and their product; the product of the down matrix is not kept.
-std::int64_t feed_forward_activations(const ModelConfig& m) {
-  const std::int64_t d = m.hidden_size;
-  if (m.num_experts == 0) return 3 * m.intermediate_size;
-  const std::int64_t slots = m.num_experts_per_tok;
-  if (m.routing.type == "uoe") {
-    const std::int64_t neurons = m.num_experts * m.routing.uoe.routing_neurons;
-    return 3 * neurons + slots * (d + 3 * (m.moe_intermediate_size - m.routing.uoe.routing_neurons));
-  }
-  const std::int64_t shared = 3 * m.shared_expert_intermediate_size;
-  if (m.routing.type == "aoe") {
-    const std::int64_t rank = m.routing.aoe.d_low;
-    return shared + m.num_experts * rank + slots * (d + rank + 3 * m.routing.aoe.expert_width);
-  }
-  return shared + slots * (d + 3 * m.moe_intermediate_size);
-}
-
-std::int64_t divided_up(std::int64_t value, std::int64_t parts) {
-  return (value + parts - 1) / parts;
-}
-
-std::int64_t activation_bytes(const Config& config, std::int64_t element) {
-  const ModelConfig& m = config.model;
-  const std::int64_t heads = m.num_attention_heads * m.head_dim;
-  const std::int64_t kv_heads = m.num_key_value_heads * m.head_dim;
-  // Input of both norms, both normalised, q k v, the attention's output; fp32: log-sum-exp per head, probabilities.
-  const std::int64_t attention = 4 * m.hidden_size + 2 * heads + 2 * kv_heads;
-  const std::int64_t fp32 = m.num_attention_heads + 2 * m.num_experts;
-  const std::int64_t layer = element * (attention + feed_forward_activations(m)) + 4 * fp32;
-  const std::int64_t ends = element * 2 * m.hidden_size;  // input of the last norm and of the head
-  const std::int64_t tokens = config.train.micro_batch_size * m.max_position_embeddings;
-  if (config.train.recompute == "block") {
-    return tokens * (m.num_hidden_layers * element * m.hidden_size + layer + ends);
-  }
-  return tokens * (m.num_hidden_layers * layer + ends);
-}
-
-bool uses_bf16(const Config& config, const RankLayout& layout) {
-  return config.train.precision == "bf16" || (config.train.precision == "auto" && layout.bf16);
-}
-
 std::string share(std::int64_t part, std::int64_t whole) {
   return format_fixed(whole > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(whole) : 0.0, 1) + " %";
 }
@@ -175,28 +133,6 @@ ModelCount count_model(const ModelConfig& m) {
   return count;
 }
 
-MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& layout) {
-  const ModelCount count = count_model(config.model);
-  const std::int64_t expert_ranks = config.parallel.expert;
-  const std::int64_t world = std::max(layout.world, expert_ranks);
-  const bool bf16 = uses_bf16(config, layout);
-  const std::int64_t element = bf16 ? 2 : 4;
-  const std::int64_t per_expert = config.model.num_experts > 0 ? count.expert / config.model.num_experts : 0;
-  const std::int64_t experts_here = per_expert * divided_up(config.model.num_experts, expert_ranks);
-  const std::int64_t dense = count.total - count.expert;
-  const bool sharded = config.parallel.zero_stage == 1;
-  const std::int64_t dense_state = divided_up(dense, sharded ? world : 1);
-  const std::int64_t expert_state =
-      divided_up(experts_here, sharded ? std::max<std::int64_t>(world / expert_ranks, 1) : 1);
-
-  MemoryEstimate memory;
-  memory.parameters = element * (dense + experts_here);
-  memory.gradients = 4 * (dense + experts_here);
-  memory.optimizer = (bf16 ? 12 : 8) * (dense_state + expert_state);
-  memory.activations = activation_bytes(config, element);
-  return memory;
-}
-
 std::vector<std::string> describe_warnings(const ModelConfig& model) {
   if (model.num_experts == 0 || model.routing.type != "uoe") return {};
   ModelConfig matched = model;
@@ -221,10 +157,9 @@ Json describe_json(const Config& config, const RankLayout& layout) {
   out["parameters"] = {{"total", count.total}, {"active", count.active}, {"embedding", count.embedding}};
   out["flops_per_token"] = {{"total", flops.total},     {"attention", flops.attention}, {"experts", flops.experts},
                             {"routing", flops.routing}, {"shared", flops.shared},       {"head", flops.head}};
-  out["memory_bytes_per_rank"] = {{"parameters", memory.parameters},
-                                  {"gradients", memory.gradients},
-                                  {"optimizer", memory.optimizer},
-                                  {"activations", memory.activations}};
+  out["memory_bytes_per_rank"] = {{"parameters", memory.parameters}, {"gradients", memory.gradients},
+                                  {"optimizer", memory.optimizer},   {"activations", memory.activations},
+                                  {"rounding", memory.rounding},     {"communication", memory.communication}};
   out["warnings"] = describe_warnings(config.model);
   return out;
 }
@@ -247,12 +182,11 @@ std::string describe_text(const Config& config, const RankLayout& layout) {
                                                         {"shared", flops.shared},
                                                         {"head", flops.head}};
   for (const auto& [label, part] : parts) out += line(label, grouped(part), share(part, flops.total));
-  out += concat("memory per rank, about (", uses_bf16(config, layout) ? "bf16" : "fp32", ", ",
+  out += concat("memory per rank at its fullest, about (", uses_bf16(config, layout) ? "bf16" : "fp32", ", ",
                 std::max(layout.world, config.parallel.expert), " ranks)\n");
-  const std::pair<const char*, std::int64_t> bytes[] = {{"parameters", memory.parameters},
-                                                        {"gradients", memory.gradients},
-                                                        {"optimizer", memory.optimizer},
-                                                        {"activations", memory.activations}};
+  const std::pair<const char*, std::int64_t> bytes[] = {
+      {"parameters", memory.parameters},   {"gradients", memory.gradients}, {"optimizer", memory.optimizer},
+      {"activations", memory.activations}, {"rounding", memory.rounding},   {"communication", memory.communication}};
   for (const auto& [label, part] : bytes) out += line(label, format_bytes(static_cast<double>(part)), "");
   for (const std::string& warning : describe_warnings(config.model)) out += concat("warning: ", warning, "\n");
   return out;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "config/schema.h"
+#include "model/memory.h"
 #include "util/json.h"
 
 namespace artel {
@@ -34,28 +35,6 @@ struct ModelCount {
 /// or for a routing type that is not softmax, uoe or aoe, unless it is a router with a matrix [N, d]
 /// (`linear_routers`).
 ModelCount count_model(const ModelConfig& model);
-
-/// How a run would be laid out; a config alone does not say.
-struct RankLayout {
-  std::int64_t world = 1;  ///< ranks
-  bool bf16 = false;       ///< what train.precision: auto resolves to on the machine
-};
-
-/// Bytes on the fullest rank. An estimate of what lives through a step, without the allocator's rounding, the buffers
-/// of kernels and communication, and the chunk of logits.
-///  - parameters: 2 (bf16) or 4 bytes each, dense ones whole, experts 1 / parallel.expert of them
-///  - gradients: 4 bytes for each of those
-///  - optimizer: 8 bytes of moments and, in bf16, 4 of master weight; with zero_stage 1 dense parameters are divided by
-///    the ranks and experts by the ranks that hold the same ones
-///  - activations: for every token of a micro-batch what the backward pass reads again, in every layer; with
-///    recompute: block the input of every layer plus one whole layer. Tokens are spread evenly over experts.
-struct MemoryEstimate {
-  std::int64_t parameters = 0;
-  std::int64_t gradients = 0;
-  std::int64_t optimizer = 0;
-  std::int64_t activations = 0;
-};
-MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& layout = {});
 
 /// What a reader should know before trusting a comparison: UoE whose FLOPs per token miss those of the softmax MoE with
 /// a shared expert of shared_expert_intermediate_size by over 2 %, with the width that fits.

@@ -76,8 +76,7 @@ Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* 
     plan->order.wait();
     observer->on_routing(layer_, input.x.data, routing, plan->order.groups->host);
   }
-  const PendingDispatch pending =
-      dispatcher_->dispatch_start(context, input.x, routing.weights, routing.travelling, *plan);
+  PendingDispatch pending = dispatcher_->dispatch_start(context, input.x, routing.weights, routing.travelling, *plan);
   // What needs no expert is computed while the rows travel, and while the host waits for the experts' counts.
   Variable base = router_->side_output(context, routing);
   if (shared_expert_) {
@@ -85,7 +84,7 @@ Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* 
     base = base.defined() ? add(context, base, shared) : shared;
   }
   watch(context, layer_, "mlp.shared_expert", base);
-  const DispatchedRows rows = dispatcher_->dispatch_wait(context, pending, *plan);
+  const DispatchedRows rows = dispatcher_->dispatch_wait(context, std::move(pending), *plan);
   if (counts) count_assignments(*plan);
   Variable y = experts_->forward(context, rows.x, rows.travelling, rows.weights, plan->groups);
   watch(context, layer_, "mlp.experts", y);

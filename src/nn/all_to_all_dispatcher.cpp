@@ -94,7 +94,7 @@ class AllToAllDispatcher final : public TokenDispatcher {
     return pending;
   }
 
-  DispatchedRows dispatch_wait(Context& context, const PendingDispatch& pending, const DispatchPlan& plan) override {
+  DispatchedRows dispatch_wait(Context& context, PendingDispatch pending, const DispatchPlan& plan) override {
     const auto receive = [&](const TravellingRows& transfer) {
       const Variable arrived = wait_row_exchange(context, group_, transfer, plan.exchange, Purpose::combine);
       return gather_unique(context, arrived, plan.arrival_of_row);

@@ -55,9 +55,9 @@ PendingDispatch LocalDispatcher::dispatch_start(Context& context, const Variable
   return {gather_rows_by_expert(context, x, weights, travelling, plan.order), {}};
 }
 
-DispatchedRows LocalDispatcher::dispatch_wait(Context&, const PendingDispatch& pending, const DispatchPlan& plan) {
+DispatchedRows LocalDispatcher::dispatch_wait(Context&, PendingDispatch pending, const DispatchPlan& plan) {
   plan.order.wait();
-  return pending.rows;
+  return std::move(pending.rows);
 }
 
 Variable LocalDispatcher::combine(Context& context, const Variable& rows, const DispatchPlan& plan,

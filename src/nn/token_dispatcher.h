@@ -55,7 +55,8 @@ class TokenDispatcher {
   /// x [T, d], weights [A] in slot order, travelling [A, r] in slot order or undefined.
   virtual PendingDispatch dispatch_start(Context& context, const Variable& x, const Variable& weights,
                                          const Variable& travelling, const DispatchPlan& plan) = 0;
-  virtual DispatchedRows dispatch_wait(Context& context, const PendingDispatch& pending, const DispatchPlan& plan) = 0;
+  /// Consumes `pending`: what was sent is let go.
+  virtual DispatchedRows dispatch_wait(Context& context, PendingDispatch pending, const DispatchPlan& plan) = 0;
   /// y [T, d] = base + sum over each token's slots, in slot order, of rows [A, d]; base (undefined: zero) is consumed.
   virtual Variable combine(Context& context, const Variable& rows, const DispatchPlan& plan, const Variable& base) = 0;
 };
@@ -66,7 +67,7 @@ class LocalDispatcher final : public TokenDispatcher {
   std::shared_ptr<const DispatchPlan> plan(Context& context, const Assignments& assignments) override;
   PendingDispatch dispatch_start(Context& context, const Variable& x, const Variable& weights,
                                  const Variable& travelling, const DispatchPlan& plan) override;
-  DispatchedRows dispatch_wait(Context& context, const PendingDispatch& pending, const DispatchPlan& plan) override;
+  DispatchedRows dispatch_wait(Context& context, PendingDispatch pending, const DispatchPlan& plan) override;
   Variable combine(Context& context, const Variable& rows, const DispatchPlan& plan, const Variable& base) override;
 };
 

@@ -162,6 +162,7 @@ void Trainer::validate() {
 bool Trainer::run(const std::function<bool()>& should_stop) {
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
   Progress progress(step_, config_.train.steps, leads());
+  runtime_.context().allocator.reset_peak();  // setting up is not part of training
   if (step_ == 0 && config_.validation.every > 0) validate();
   while (step_ < config_.train.steps && !agree_to_stop(should_stop)) {
     mesh_.world().set_step(step_ + 1);

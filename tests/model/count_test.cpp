@@ -196,28 +196,6 @@ TEST_CASE("memory per rank follows precision, expert parallelism and sharding") 
   CHECK(memory_bytes_per_rank(config, {.world = 8, .bf16 = true}).optimizer == 12 * (dense + count.expert / 3));
 }
 
-TEST_CASE("the estimate of activations follows its formula for every routing method") {
-  Config config;
-  config.model = small_model();
-  config.model.routing.uoe.routing_neurons = 3;
-  config.model.routing.aoe = {4, 6};
-  config.train.micro_batch_size = 2;
-  config.train.precision = "fp32";
-  const std::int64_t tokens = 2 * 9;
-  const std::int64_t attention = 4 * 12 + 2 * 24 + 2 * 8;
-  const auto expected = [&](std::int64_t feed_forward) {
-    return tokens * (3 * (4 * (attention + feed_forward) + 4 * (6 + 2 * 5)) + 4 * 2 * 12);
-  };
-  config.model.routing.type = "softmax";
-  CHECK(memory_bytes_per_rank(config).activations == expected(2 * (12 + 3 * 7)));
-  config.model.shared_expert_intermediate_size = 8;
-  CHECK(memory_bytes_per_rank(config).activations == expected(3 * 8 + 2 * (12 + 3 * 7)));
-  config.model.routing.type = "aoe";
-  CHECK(memory_bytes_per_rank(config).activations == expected(3 * 8 + 5 * 4 + 2 * (12 + 4 + 3 * 6)));
-  config.model.routing.type = "uoe";
-  CHECK(memory_bytes_per_rank(config).activations == expected(3 * 5 * 3 + 2 * (12 + 3 * 4)));
-}
-
 TEST_CASE("the estimate of activations grows with tokens and shrinks with recompute") {
   Config config;
   config.model = small_model();
@@ -259,7 +237,7 @@ TEST_CASE("describe prints every number of the JSON in the text") {
   CHECK(json["parameters"]["embedding"] == 131334144);
   CHECK(json["flops_per_token"]["total"] == 1768341504);
   CHECK(json["flops_per_token"].size() == 6);
-  CHECK(json["memory_bytes_per_rank"].size() == 4);
+  CHECK(json["memory_bytes_per_rank"].size() == 6);
   CHECK(json["memory_bytes_per_rank"]["parameters"] == 2 * 1101546496LL);
   CHECK(json["warnings"].empty());
 

@@ -1,0 +1,178 @@
+#include "model/memory.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "core/allocator.h"
+#include "model/count.h"
+
+// T tokens of a micro-batch · d hidden_size · N num_experts · K num_experts_per_tok · A = T·K rows of experts · S
+// routing neurons per expert · E width of the routed part · r rank of AoE · w bytes of an activation.
+
+namespace artel {
+namespace {
+
+/// Bytes of tensors that live at the same time, as asked for and as the allocator rounds them.
+struct Tensors {
+  std::int64_t asked = 0;
+  std::int64_t rounded = 0;
+
+  void add(std::int64_t bytes, std::int64_t count = 1) {
+    if (bytes <= 0) return;
+    asked += count * bytes;
+    rounded += count * static_cast<std::int64_t>(HostAllocator::rounded_size(static_cast<std::size_t>(bytes)));
+  }
+  void add(const Tensors& other, std::int64_t count = 1) {
+    asked += count * other.asked;
+    rounded += count * other.rounded;
+  }
+};
+
+Tensors larger(const Tensors& a, const Tensors& b) {
+  return a.rounded < b.rounded ? b : a;
+}
+
+struct Widths {
+  explicit Widths(const Config& config, std::int64_t bytes_of_activation)
+      : w(bytes_of_activation),
+        tokens(config.train.micro_batch_size * config.model.max_position_embeddings),
+        rows(tokens * config.model.num_experts_per_tok) {
+    const ModelConfig& m = config.model;
+    uoe = m.num_experts > 0 && m.routing.type == "uoe";
+    aoe = m.num_experts > 0 && m.routing.type == "aoe";
+    expert = m.moe_intermediate_size;
+    if (uoe) expert -= m.routing.uoe.routing_neurons;
+    if (aoe) expert = m.routing.aoe.expert_width;
+    neurons = uoe ? m.num_experts * m.routing.uoe.routing_neurons : 0;
+    shared = uoe ? 0 : m.shared_expert_intermediate_size;
+    if (m.num_experts == 0) shared = m.intermediate_size;
+  }
+
+  std::int64_t w, tokens, rows;
+  bool uoe = false, aoe = false;
+  std::int64_t expert = 0;   // E
+  std::int64_t neurons = 0;  // N·S of UoE
+  std::int64_t shared = 0;   // of the real shared expert, or of a dense layer
+};
+
+/// What one layer keeps for its backward.
+Tensors layer_tensors(const ModelConfig& m, const Widths& s) {
+  const std::int64_t heads = m.num_attention_heads * m.head_dim;
+  const std::int64_t qkv = heads + 2 * m.num_key_value_heads * m.head_dim;
+  Tensors kept;
+  kept.add(s.tokens * m.hidden_size * s.w, 4);  // the inputs of both norms and what they make of them
+  kept.add(s.tokens * qkv * s.w, m.qk_norm ? 2 : 1);
+  kept.add(s.tokens * heads * s.w);
+  kept.add(4 * s.tokens * m.num_attention_heads);  // log-sum-exp
+  kept.add(4 * s.tokens, 2);                       // 1 / rms
+  kept.add(s.tokens * 2 * s.shared * s.w);
+  kept.add(s.tokens * s.shared * s.w);
+  if (m.num_experts == 0) return kept;
+  kept.add(4 * s.tokens * m.num_experts);                      // probabilities
+  kept.add(4 * s.rows, 6);                                     // ids, weights in both orders, three indices
+  if (s.uoe || s.aoe) kept.add(4 * s.tokens * m.num_experts);  // bids, norms
+  kept.add(s.tokens * 2 * s.neurons * s.w);
+  kept.add(s.tokens * s.neurons * s.w);
+  kept.add(m.hidden_size * s.neurons * s.w);  // the routing neurons' down matrix, packed
+  if (s.aoe) {
+    kept.add(s.tokens * m.num_experts * m.routing.aoe.d_low * s.w);
+    kept.add(s.rows * m.routing.aoe.d_low * s.w);
+  }
+  kept.add(s.rows * m.hidden_size * s.w);
+  kept.add(s.rows * 2 * s.expert * s.w);
+  kept.add(s.rows * s.expert * s.w);
+  return kept;
+}
+
+/// What the backward of the last feed-forward part needs at its fullest beside everything kept; the order is that of
+/// the tape, and what a product has used is gone when the next one begins.
+Tensors feed_forward_temporaries(const ModelConfig& m, const Widths& s, bool spread) {
+  const std::int64_t row = s.rows * m.hidden_size * s.w;
+  Tensors largest;
+  const auto moment = [&](std::initializer_list<std::int64_t> tensors) {
+    Tensors needed;
+    needed.add(s.tokens * m.hidden_size * s.w);  // gradient of the layer's output
+    for (const std::int64_t bytes : tensors) needed.add(bytes);
+    largest = larger(largest, needed);
+  };
+  moment({s.tokens * s.shared * 2 * s.w});
+  if (m.num_experts == 0) return largest;
+  moment({s.rows * 2 * s.expert * s.w});   // gradient of gate and up; that of their product has its place
+  moment({row, s.rows * s.expert * s.w});  // gradients of the experts' outputs and of the product
+  if (spread) moment({row, row, row});     // before, on the way, and sorted by expert
+  return largest;
+}
+
+/// What the head needs: the last norm's input and output, the gradient of the latter, one chunk of logits.
+Tensors head_tensors(const ModelConfig& m, const Widths& s) {
+  constexpr std::int64_t logits_per_chunk = std::int64_t{1} << 22;
+  Tensors head;
+  head.add(s.tokens * m.hidden_size * s.w, 3);
+  const std::int64_t chunk = std::max<std::int64_t>(64, logits_per_chunk / m.vocab_size);
+  head.add(4 * std::min(chunk, s.tokens) * m.vocab_size);
+  return head;
+}
+
+Tensors activations(const Config& config, std::int64_t w) {
+  const ModelConfig& m = config.model;
+  const Widths s(config, w);
+  const Tensors layer = layer_tensors(m, s);
+  const Tensors head = head_tensors(m, s);
+  const Tensors feed_forward = feed_forward_temporaries(m, s, config.parallel.expert > 1);
+  Tensors all;
+  if (config.train.recompute == "block") {
+    // The residual stream and what is to be added to it, between every two layers, and the plan of the dispatch.
+    all.add(s.tokens * m.hidden_size * w, 2 * m.num_hidden_layers - 1);
+    if (m.num_experts > 0) all.add(4 * s.rows, 3 * m.num_hidden_layers);
+    Tensors one_layer = layer;
+    one_layer.add(feed_forward);
+    all.add(larger(head, one_layer));
+  } else {
+    all.add(layer, m.num_hidden_layers);
+    all.add(larger(head, feed_forward));
+  }
+  return all;
+}
+
+std::int64_t divided_up(std::int64_t value, std::int64_t parts) {
+  return (value + parts - 1) / parts;
+}
+
+}  // namespace
+
+bool uses_bf16(const Config& config, const RankLayout& layout) {
+  return config.train.precision == "bf16" || (config.train.precision == "auto" && layout.bf16);
+}
+
+MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& layout) {
+  const ModelCount count = count_model(config.model);
+  const std::int64_t expert_ranks = config.parallel.expert;
+  const std::int64_t world = std::max(layout.world, expert_ranks);
+  const std::int64_t replicas = std::max<std::int64_t>(world / expert_ranks, 1);
+  const bool bf16 = uses_bf16(config, layout);
+  const std::int64_t w = bf16 ? 2 : 4;
+  const std::int64_t per_expert = config.model.num_experts > 0 ? count.expert / config.model.num_experts : 0;
+  const std::int64_t experts_here = per_expert * divided_up(config.model.num_experts, expert_ranks);
+  const std::int64_t dense = count.total - count.expert;
+  const bool sharded = config.parallel.zero_stage == 1;
+  const std::int64_t state = divided_up(dense, sharded ? world : 1) + divided_up(experts_here, sharded ? replicas : 1);
+
+  Tensors parameters, gradients, optimizer;
+  parameters.add(w * (dense + experts_here));
+  gradients.add(4 * (dense + experts_here));
+  optimizer.add(4 * state, bf16 ? 3 : 2);
+  const Tensors kept = activations(config, w);
+
+  MemoryEstimate memory;
+  memory.parameters = parameters.asked;
+  memory.gradients = gradients.asked;
+  memory.optimizer = optimizer.asked;
+  memory.activations = kept.asked;
+  for (const Tensors& tensors : {parameters, gradients, optimizer, kept}) {
+    memory.rounding += tensors.rounded - tensors.asked;
+  }
+  memory.communication = 4 * (dense - divided_up(dense, world) + experts_here - divided_up(experts_here, replicas));
+  return memory;
+}
+
+}  // namespace artel
