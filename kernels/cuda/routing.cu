@@ -76,7 +76,7 @@ struct RowPacks {
 
 template <class T>
 __global__ void __launch_bounds__(norm_block)
-    row_norms_kernel(const T* x, std::int64_t num_rows, std::int64_t size, float* norms) {
+    row_norms_kernel(const T* __restrict__ x, std::int64_t num_rows, std::int64_t size, float* norms) {
   const std::int64_t row = warp_of_grid();
   if (row >= num_rows) return;
   const T* const from = x + row * size;
@@ -102,8 +102,9 @@ __global__ void __launch_bounds__(norm_block)
 /// packed: the rows of x and dx lie alike between multiples of 16 bytes.
 template <class T, bool packed>
 __global__ void __launch_bounds__(norm_block)
-    row_norms_backward_kernel(const T* x, const float* norms, const float* dnorms, std::int64_t num_rows,
-                              std::int64_t size, T* dx, bool accumulate) {
+    row_norms_backward_kernel(const T* __restrict__ x, const float* __restrict__ norms,
+                              const float* __restrict__ dnorms, std::int64_t num_rows, std::int64_t size,
+                              T* __restrict__ dx, bool accumulate) {
   const std::int64_t row = warp_of_grid();
   if (row >= num_rows) return;
   const float factor = norms[row] == 0.0F ? 0.0F : dnorms[row] / norms[row];

@@ -132,7 +132,6 @@ __device__ float margin(const float* probs, const int* ids, int num_slots, int n
   for (int i = lane; i < num_experts; i += simt::warp_size) largest = fmaxf(largest, row[i]);
   least = -simt::warp_max(-least);
   largest = simt::warp_max(largest);
-  __syncwarp();  // the row is free again
   return num_slots == 0 || num_slots == num_experts ? 0.0F : least - largest;
 }
 
