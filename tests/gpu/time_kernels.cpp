@@ -288,8 +288,10 @@ int run(int argc, char** argv) {
                 row.work.bytes / row.seconds / 1e9, row.work.flops / row.seconds / 1e12,
                 100.0 * fraction_of(row, card, act));
   }
-  if (!json_path.empty())
+  if (!json_path.empty()) {
+    PosixFileLayer files;
     write_file_atomic(files, json_path, json_of(rows, device->name(), card, act, s.T).dump(1) + "\n");
+  }
   return 0;
 }
 
