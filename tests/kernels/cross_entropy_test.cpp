@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "support/catch.h"
@@ -18,8 +19,9 @@ struct Case {
   std::int64_t num_rows, vocab_size;
   double stddev;  ///< of the logits
 };
-const std::vector<Case> cases{{0, 7, 1.0},  {1, 1, 1.0},   {1, 2, 1.0},    {3, 5, 1.0},    {4, 16, 3.0},
-                              {5, 33, 1.0}, {7, 257, 2.0}, {2, 4099, 1.0}, {3, 64, 1.0e4}, {150, 19, 1.0}};
+const std::vector<Case> cases{{0, 7, 1.0},    {1, 1, 1.0},    {1, 2, 1.0},    {3, 5, 1.0},
+                              {4, 16, 3.0},   {5, 33, 1.0},   {7, 257, 2.0},  {2, 4099, 1.0},
+                              {3, 64, 1.0e4}, {150, 19, 1.0}, {2, 40001, 1.0}};
 
 Ids targets_for(const Case& c) {
   Ids targets;
@@ -60,6 +62,36 @@ TEST_CASE("cross_entropy and its gradient agree with the reference") {
         INFO("[" << c.num_rows << ", " << c.vocab_size << "] " << dtype_name(act) << " stddev " << c.stddev);
         check(device, c, act);
       }
+    }
+  });
+}
+
+TEST_CASE("cross_entropy gives logits of minus infinity no probability and no gradient") {
+  constexpr std::int64_t vocab_size = 4001;
+  const Ids target_ids{3999, 0, 2000};
+  const auto num_rows = static_cast<std::int64_t>(target_ids.size());
+  for_each_device([&](TestDevice& device) {
+    for (const DType act : act_types) {
+      GuardedTensors tensors(device);
+      Vector values = random_values("logits", usize(num_rows * vocab_size), 1.0, act);
+      for (std::size_t i = 0; i < usize(vocab_size); ++i) {
+        if (i < 3000) values[i] = -HUGE_VAL;
+        if (i > 0) values[usize(vocab_size) + i] = -HUGE_VAL;
+        if (i % 2 == 1) values[2 * usize(vocab_size) + i] = -HUGE_VAL;
+      }
+      const Tensor targets = tensors.input("targets", target_ids);
+      const Tensor logits = tensors.updated("logits", {num_rows, vocab_size}, act, values);
+      const Tensor losses = tensors.output("losses", {num_rows}, DType::f32);
+      device.backend.cross_entropy(logits, targets, 1.0F, true, losses);
+      const Vector expected = reference::cross_entropy(values, target_ids, usize(vocab_size));
+      expect_close("losses", losses, expected, usize(vocab_size), 10.0);
+      const Vector dlogits = reference::cross_entropy_backward(values, target_ids, usize(vocab_size), {1.0, 1.0, 1.0});
+      expect_close("dlogits", logits, dlogits, usize(vocab_size), 1.0);
+      const Vector gradient = values_of(logits);
+      for (std::size_t i = 0; i < gradient.size(); ++i) {
+        if (std::isinf(values[i]) && gradient[i] != 0.0) FAIL_CHECK("gradient " << gradient[i] << " of logit " << i);
+      }
+      tensors.expect_intact();
     }
   });
 }

@@ -127,7 +127,8 @@ TEST_CASE("add adds in f32 and rounds once, for every pair of types") {
 }
 
 TEST_CASE("swap_leading exchanges the first two dimensions, overwriting or adding") {
-  const std::vector<Shape> shapes{{0, 3, 4}, {3, 0, 4}, {1, 1, 1}, {2, 3, 5}, {7, 1, 33}, {4, 9, 64}, {130, 3, 17}};
+  const std::vector<Shape> shapes{{0, 3, 4},  {3, 0, 4},  {1, 1, 1},    {2, 3, 5},
+                                  {7, 1, 33}, {4, 9, 64}, {130, 3, 17}, {2, 3, 5008}};
   for_each_device([&](TestDevice& device) {
     for (const Shape& shape : shapes) {
       for (const DType from : act_types) {

@@ -62,6 +62,51 @@ TEST_CASE("embedding and its gradient agree with the reference") {
   });
 }
 
+/// Ids that come in all lengths of runs: `often` every second time, the others drawn.
+Ids ids_with(std::int32_t often, std::int64_t count, std::int64_t vocab_size) {
+  Ids ids;
+  std::uint32_t state = 1;
+  for (std::int64_t i = 0; i < count; ++i) {
+    state = state * 1664525U + 1013904223U;
+    ids.push_back(i % 2 == 0 ? often : static_cast<std::int32_t>((state >> 8U) % vocab_size));
+  }
+  return ids;
+}
+
+/// The f32 sums of a loop over the tokens.
+Vector sums_in_order(const Vector& rows, const Ids& ids, const Vector& start, std::size_t width) {
+  std::vector<float> sums(start.begin(), start.end());
+  for (std::size_t t = 0; t < ids.size(); ++t) {
+    for (std::size_t i = 0; i < width; ++i) sums[usize(ids[t]) * width + i] += static_cast<float>(rows[t * width + i]);
+  }
+  return {sums.begin(), sums.end()};
+}
+
+TEST_CASE("embedding_backward adds the rows of every id in ascending token order") {
+  // One, two and three digits of a sort by 9 bits; an id with fewer tokens than any unit of work, one more and many.
+  const std::vector<Case> ordered{{2, 4, ids_with(1, 5, 2)},          {3, 33, ids_with(2, 130, 3)},
+                                  {256, 12, ids_with(32, 2500, 256)}, {600, 132, ids_with(599, 700, 600)},
+                                  {3000, 8, ids_with(7, 1100, 3000)}, {270000, 1, ids_with(262143, 1500, 270000)}};
+  for_each_device([&](TestDevice& device) {
+    for (const Case& c : ordered) {
+      for (const DType act : act_types) {
+        const auto num_tokens = static_cast<std::int64_t>(c.ids.size());
+        const std::size_t d = usize(c.hidden_size);
+        INFO(num_tokens << " tokens, table [" << c.vocab_size << ", " << c.hidden_size << "] " << dtype_name(act));
+        GuardedTensors tensors(device);
+        const Vector rows = random_values("dy", c.ids.size() * d, 1.0, act);
+        const Vector start = random_values("dtable", usize(c.vocab_size) * d);
+        const Tensor ids = tensors.input("ids", c.ids);
+        const Tensor dy = tensors.input("dy", {num_tokens, c.hidden_size}, act, rows);
+        const Tensor dtable = tensors.updated("dtable", {c.vocab_size, c.hidden_size}, DType::f32, start);
+        device.backend.embedding_backward(ids, dy, dtable);
+        expect_equal("dtable", dtable, sums_in_order(rows, c.ids, start, d));
+        tensors.expect_intact();
+      }
+    }
+  });
+}
+
 NamedTensors run_all(TestDevice& device, std::int64_t num_tokens) {
   Allocator& allocator = device.allocator;
   const std::int64_t vocab_size = 300, hidden_size = 64;
