@@ -53,6 +53,8 @@ HOMES = {
     "cublas": ["kernels/cuda/", "tests/emulator/"],
     "sanitizer/": ["tests/emulator/"],
     "mma.h": ["kernels/cuda/", "tests/emulator/"],
+    "device_launch_parameters.h": ["tests/emulator/include/"],
+    "math.h": ["tests/emulator/include/"],
     "catch2/": ["tests/support/catch.h", "tests/support/catch_main.cpp", "tests/support/emulator_main.cpp",
                "tests/emulator/nccl_main.cpp"],
     "immintrin.h": ["kernels/cpu/rows/simd.h"],
@@ -60,14 +62,14 @@ HOMES = {
 
 STANDARD = set("""
 algorithm any array atomic bit bitset cctype cerrno cfloat charconv chrono cinttypes climits cmath compare complex
-concepts condition_variable csignal cstddef cstdint cstdio cstdlib cstring ctime deque exception filesystem fstream
-functional future initializer_list iomanip ios iosfwd iostream istream iterator limits list locale map memory
+concepts condition_variable csignal cstdarg cstddef cstdint cstdio cstdlib cstring ctime deque exception filesystem
+fstream functional future initializer_list iomanip ios iosfwd iostream istream iterator limits list locale map memory
 memory_resource mutex new numbers numeric optional ostream queue random ranges ratio regex semaphore set shared_mutex
 span sstream stack stdexcept string string_view system_error thread tuple type_traits typeindex typeinfo unordered_map
 unordered_set utility valarray variant vector version
 """.split())
-SYSTEM = re.compile(r"(sys/\w+|unistd|fcntl|signal|time|dirent|pthread|sched|poll|termios|execinfo|nmmintrin|"
-                    r"immintrin)\.h")
+SYSTEM = re.compile(r"(sys/\w+|unistd|fcntl|signal|time|dirent|pthread|sched|poll|termios|execinfo|link|ucontext|"
+                    r"nmmintrin|immintrin)\.h")
 
 # A row kernel may include these, for their types (tools/check_row_symbols.py sees whether it used more of them).
 ROWS = re.compile(r"cstdint|immintrin\.h|core/dtype\.h|kernels/(backend|adamw_factors)\.h|kernels/cpu/isa\.h|"
