@@ -2,11 +2,13 @@
 // block of 4 warps has 128 queries of one head, 32 for each warp, and goes over the keys and values before them tile by
 // tile, with a running maximum and sum for every query.
 //
-// The sums of the output stay in registers. A tile of scores goes through shared memory once: each lane takes one row,
-// so that maximum and sum need no other lane, and puts the probabilities where the scores were, as the left operand of
-// the product with the values. When the maximum of a row grows, what its sums are scaled by comes from the end of that
-// row. Two tiles are on their way to shared memory while the warps multiply: the values during the scores, the next
-// keys during the product with the values.
+// The sums of the output stay in registers: their way through shared memory for every tile would be four times that of
+// the scores with heads of 128. Scores go that way once: each lane takes one row, so that maximum and sum need no other
+// lane, and puts the probabilities where the scores were, as the left operand of the product with the values. When the
+// maximum of a row grows, its sums are scaled where they lie by a factor that stands behind the row.
+//
+// While the warps compute, the next tile is on its way: the values during the scores, the next keys during the product
+// with the values.
 
 #include "kernels/cuda/attention.cuh"
 
