@@ -23,7 +23,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "device_runtime.h"
+#include "emulator/include/device_runtime.h"
 
 #undef __launch_bounds__
 #define __launch_bounds__(...)
@@ -49,5 +49,5 @@ inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*k
   return emulator::launch_kernel(*config, reinterpret_cast<const void*>(kernel), call, std::move(pack), sizeof(Pack));
 }
 
-#include "collectives.h"
-#include "intrinsics.h"
+#include "emulator/include/collectives.h"
+#include "emulator/include/intrinsics.h"
