@@ -155,8 +155,9 @@ struct BidsBackward {
   T* dgate_up;       ///< [T, N, 2, S]
 };
 
+// Six blocks a processor: with the compiler's own choice of registers it spills.
 template <class T, bool staged>
-__global__ void __launch_bounds__(cuda::largest_block_of_warps) uoe_bids_backward_kernel(const BidsBackward<T> p) {
+__global__ void __launch_bounds__(cuda::largest_block_of_warps, 6) uoe_bids_backward_kernel(const BidsBackward<T> p) {
   SIMT_DYNAMIC_SHARED(shared_memory);
   const BidPlan& plan = p.plan;
   const int lane = cuda::lane_of_warp();

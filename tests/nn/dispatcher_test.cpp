@@ -1,5 +1,7 @@
 // Tokens that travel to experts on other ranks, against what every token must get back.
 
+#include <mutex>
+
 #include "comm/thread_communicator.h"
 #include "nn/token_dispatcher.h"
 #include "support/catch.h"
@@ -65,7 +67,7 @@ float element(int rank, std::int64_t token, std::int64_t column) {
   return static_cast<float>(100 * rank + 10 * token + column + 1);
 }
 
-void check_rank(Communicator& world, const Choice& choice) {
+void check_rank(Communicator& world, const Choice& choice, std::mutex& checks) {
   TestDevice device;
   Context context = device.context();
   const std::vector<std::int32_t> ids = choice.of(world.rank());
@@ -89,6 +91,7 @@ void check_rank(Communicator& world, const Choice& choice) {
   const auto plan = dispatcher->plan(context, {ints(context, ids), ints(context, offsets), num_experts});
   const PendingDispatch pending = dispatcher->dispatch_start(context, x, w, {}, *plan);
   const DispatchedRows rows = dispatcher->dispatch_wait(context, pending, *plan);
+  std::unique_lock one_rank_checks(checks);  // assertions are made for one thread
   REQUIRE(rows.x.data.size(0) == plan->groups->host.back());
   // Every row has come with its own weight, and within an expert in the order of ranks and tokens.
   for (std::size_t expert = 0; expert + 1 < plan->groups->host.size(); ++expert) {
@@ -101,13 +104,16 @@ void check_rank(Communicator& world, const Choice& choice) {
     }
   }
 
+  one_rank_checks.unlock();
+
   const Variable experts = make_leaf(expert_weights(context, num_local * world.rank(), num_local));
   const Variable y =
       dispatcher->combine(context, grouped_linear(context, rows.x, plan->groups, experts), *plan, Variable());
-  REQUIRE(y.data.shape() == Shape{num_tokens, hidden_size});
   y.slot->gradient = context.empty(y.data.shape(), DType::f32);
   context.backend.fill(y.slot->gradient, 1.0F);
   backward(context, {y});
+  one_rank_checks.lock();
+  REQUIRE(y.data.shape() == Shape{num_tokens, hidden_size});
   for (std::int64_t token = 0; token < num_tokens; ++token) {
     const auto slot = static_cast<std::size_t>(token * top_k);
     const auto factor = static_cast<float>(ids[slot] + 1 + ids[slot + 1] + 1);
@@ -127,5 +133,6 @@ TEST_CASE("Every token gets back what its experts make of it, wherever they are"
                Choice{"one token a rank", one_token}, Choice{"only one rank sends", only_one_rank_sends});
   const int num_ranks = GENERATE(2, 4);
   INFO(choice.name << " on " << num_ranks << " ranks");
-  run_thread_ranks(num_ranks, {}, [&](Communicator& world) { check_rank(world, choice); });
+  std::mutex checks;
+  run_thread_ranks(num_ranks, {}, [&](Communicator& world) { check_rank(world, choice, checks); });
 }
