@@ -24,6 +24,7 @@ void add_checkpoint_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
+void add_data_command(CLI::App& app);
 
 /// Writes `text` as one line "artel: …" to standard error.
 void report_error(const std::string& text);

@@ -1,0 +1,12 @@
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+
+namespace artel {
+
+void add_data_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("data", "Look at token files and make them");
+  command->require_subcommand(1);
+}
+
+}  // namespace artel
