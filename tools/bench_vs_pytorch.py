@@ -1,21 +1,24 @@
-"""Artel against idiomatic eager PyTorch: tokens per second of whole training steps on this machine.
+"""Artel against idiomatic PyTorch, eager or compiled: tokens per second of whole training steps on this machine.
 
     python3 tools/bench_vs_pytorch.py -c configs/quickstart/uoe.yaml              Artel and PyTorch in turn
     python3 tools/bench_vs_pytorch.py -c configs/quickstart/uoe.yaml --peer-only  PyTorch alone
     python3 tools/bench_vs_pytorch.py --check-loss RUN/checkpoints/step-00000200  validation loss of a checkpoint
 
+First both compute the loss of the same weights on the same tokens, and must agree (--no-verify leaves that out).
 A step is forward, backward, clipping and AdamW on the config's micro-batch. PyTorch first tries its own choices
-(how experts are run, fused or foreach AdamW, for bf16 autocast or pure bf16) and takes the fastest. Each measurement
-is a process of its own; Artel and PyTorch alternate, and the ratio is that of the medians.
+(how experts are run, eager or torch.compile, fused or foreach AdamW, for bf16 autocast or pure bf16) and takes the
+fastest. Each measurement is a process of its own; Artel and PyTorch alternate, and the ratio is that of the medians.
 """
 import argparse
 import glob
 import json
 import os
 from pathlib import Path
+import random
 import statistics
 import subprocess
 import sys
+import tempfile
 
 from run_config import load_config, native_bf16
 
@@ -52,12 +55,14 @@ def run_peer(request, environment):
     return json.loads(child.stdout.splitlines()[-1])
 
 
+def artel_settings(arguments):
+    given = (("precision", arguments.precision), ("threads", arguments.threads))
+    return [part for key, value in given if value is not None for part in ("--set", f"train.{key}={value}")]
+
+
 def run_artel(arguments):
     """One `artel bench` -> its JSON, with the peak resident memory as the system saw it"""
-    command = [arguments.artel, "bench", "-c", arguments.config, "--json"]
-    for key, value in (("precision", arguments.precision), ("threads", arguments.threads)):
-        if value is not None:
-            command += ["--set", f"train.{key}={value}"]
+    command = [arguments.artel, "bench", "-c", arguments.config, "--json", *artel_settings(arguments)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     text = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
@@ -66,6 +71,40 @@ def run_artel(arguments):
         sys.exit(f"{' '.join(command)} ended with {child.returncode}")
     answer = json.loads(text)
     return {**(answer[0] if isinstance(answer, list) else answer), "resident_bytes": usage.ru_maxrss * 1024}
+
+
+def verify(arguments, config, precision):
+    """One step of Artel on made-up tokens, then the loss of those weights by both -> {artel, pytorch}. Ends the program
+    where they differ by more than rounding."""
+    with tempfile.TemporaryDirectory() as folder:
+        window = int(config["model"]["max_position_embeddings"]) + 1
+        batch = int(config["train"]["micro_batch_size"])
+        tokens = Path(folder, "tokens.bin")
+        size = 1 if config["model"]["vocab_size"] <= 256 else 2 if config["model"]["vocab_size"] <= 65536 else 4
+        draw = random.Random(1)
+        tokens.write_bytes(b"".join(draw.randrange(config["model"]["vocab_size"]).to_bytes(size, "little")
+                                    for _ in range(window * batch)))
+        dtype = f"uint{8 * size}"
+        settings = {"run.directory": folder, "run.name": "verify", "train.steps": 1, "checkpoint.every": 1,
+                    "validation.every": 1, "validation.batches": 1, "data.tokenizer": "bytes",
+                    "data.train": f"[{{path: {tokens}, dtype: {dtype}}}]",
+                    "data.validation": f"[{{path: {tokens}, dtype: {dtype}}}]"}
+        command = [arguments.artel, "train", "-c", arguments.config, *artel_settings(arguments)]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        checkpoint = Path(folder, "verify", "checkpoints", "step-00000001")
+        for part in (command, [arguments.artel, "eval", "--checkpoint", str(checkpoint), "--batches", "1"],
+                     [sys.executable, __file__, "--check-loss", str(checkpoint), "--batches", "1"]):
+            done = subprocess.run(part, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            if done.returncode:
+                sys.exit(f"{' '.join(part)} ended with {done.returncode}:\n{done.stderr}")
+            if part[1] == "eval":
+                ours = json.loads(done.stdout)["loss"]
+        theirs = json.loads(done.stdout)["loss"]
+    allowed = 1e-5 if precision == "fp32" else 2e-3
+    if not abs(ours - theirs) <= allowed * abs(theirs):
+        sys.exit(f"the two models differ: from the same weights Artel's loss is {ours}, PyTorch's {theirs}")
+    return {"artel": ours, "pytorch": theirs}
 
 
 def summary(rows, memory):
@@ -87,13 +126,17 @@ def benchmark(arguments):
     threads = len(os.sched_getaffinity(0)) if threads == "auto" else int(threads)
     environment, allocator = allocator_environment(arguments.allocator)
     environment |= {"OMP_NUM_THREADS": str(threads)}
-    request = {"config": config, "precision": precision, "threads": threads}
+    request = {"config": config, "precision": precision, "threads": threads, "warmup": arguments.warmup}
+    losses = None if arguments.no_verify or arguments.peer_only else verify(arguments, config, precision)
+    keys = ("variant", "experts", "run", "optimizer")
     if arguments.fixed:
-        best = dict(zip(("variant", "experts", "optimizer"), arguments.fixed.split(",")))
+        best = dict(zip(keys, arguments.fixed.split(",")))
+        if len(arguments.fixed.split(",")) != len(keys):
+            sys.exit(f"--fixed: required {','.join(keys)}, found {arguments.fixed}")
     else:
         best = run_peer({**request, "do": "tune", "steps": arguments.tune_steps}, environment)
-    chosen = {key: best[key] for key in ("variant", "experts", "optimizer")}
-    measurement = {**request, **chosen, "do": "measure", "warmup": arguments.warmup, "steps": arguments.steps}
+    chosen = {key: best[key] for key in keys}
+    measurement = {**request, **chosen, "do": "measure", "steps": arguments.steps}
     rows = {"artel": [], "pytorch": []}
     for _ in range(arguments.repeats):
         if not arguments.peer_only:
@@ -101,11 +144,18 @@ def benchmark(arguments):
         rows["pytorch"].append(run_peer(measurement, environment))
     result = {"config": arguments.config, "precision": precision, "threads": threads,
               "load_average_before": load, "torch": rows["pytorch"][0]["torch"],
-              "settings": {**chosen, "allocator": allocator}, "tuning": best.get("trials"),
+              "settings": {**chosen, "allocator": allocator}, "tuning": best.get("trials"), "losses": losses,
               "pytorch": {**summary(rows["pytorch"], "peak_memory_bytes"),
+                          "product_ceiling_flops_per_second":
+                              max(row["product_ceiling_flops_per_second"] for row in rows["pytorch"]),
                           "minor_faults_per_step": rows["pytorch"][-1]["minor_faults_per_step"]}}
     if not arguments.peer_only:
         result["artel"] = summary(rows["artel"], "resident_bytes")
+        result["artel"]["fraction_of_ceiling"] = statistics.median(row["fraction_of_ceiling"] for row in rows["artel"])
+        flops_per_token = rows["artel"][0]["model_flops_per_second"] / rows["artel"][0]["tokens_per_second"]
+        result["pytorch"]["fraction_of_ceiling"] = (flops_per_token * result["pytorch"]["tokens_per_second"] /
+                                                    result["pytorch"]["product_ceiling_flops_per_second"])
+        result["memory_ratio"] = result["artel"]["peak_memory_bytes"] / result["pytorch"]["peak_memory_bytes"]
         result["ratio"] = result["artel"]["tokens_per_second"] / result["pytorch"]["tokens_per_second"]
     return result
 
@@ -118,9 +168,15 @@ def show(result):
             part = result[name]
             rates = ", ".join(f"{rate:.0f}" for rate in part["all"])
             print(f"  {name:8} {part['tokens_per_second']:9.0f} tokens/s  (runs: {rates})"
-                  f"  peak memory {part['peak_memory_bytes'] / 2**20:.0f} MiB")
+                  f"  peak memory {part['peak_memory_bytes'] / 2**20:.0f} MiB" +
+                  (f"  {part['fraction_of_ceiling']:.0%} of its products' rate" if "fraction_of_ceiling" in part else ""))
+    for trial in result["tuning"] or []:
+        outcome = f"{trial['seconds']:.2f} s a step" if "seconds" in trial else f"does not run: {trial['failed']}"
+        print(f"  PyTorch {trial['variant']}, experts {trial['experts']}, {trial['run']}: {outcome}")
+    if result["losses"]:
+        print(f"  loss of the same weights: Artel {result['losses']['artel']:.6f}, PyTorch {result['losses']['pytorch']:.6f}")
     if "ratio" in result:
-        print(f"  Artel runs at {result['ratio']:.2f} times the speed of PyTorch")
+        print(f"  Artel runs at {result['ratio']:.2f} times the speed of PyTorch in {result['memory_ratio']:.2f} of its memory")
 
 
 def main():
@@ -132,7 +188,9 @@ def main():
     parser.add_argument("--steps", type=int, default=5, help="timed steps of PyTorch per measurement (default 5)")
     parser.add_argument("--warmup", type=int, default=2, help="steps before them (default 2)")
     parser.add_argument("--tune-steps", type=int, default=2, help="timed steps per choice tried (default 2)")
-    parser.add_argument("--fixed", metavar="VARIANT,EXPERTS,OPTIMIZER", help="skip the trials: such as fp32,loop,fused")
+    parser.add_argument("--fixed", metavar="VARIANT,EXPERTS,RUN,OPTIMIZER",
+                        help="skip the trials: such as fp32,loop,eager,fused")
+    parser.add_argument("--no-verify", action="store_true", help="do not compare losses of the same weights first")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: the config's, auto as Artel decides it")
     parser.add_argument("--threads", type=int, help="default: the config's; auto is every processor allowed")
     parser.add_argument("--allocator", choices=("auto", "preload", "glibc", "default"), default="auto",
