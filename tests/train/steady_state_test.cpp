@@ -23,10 +23,10 @@ TEST_CASE("A run in its steady state takes no more memory and few page faults", 
   const TemporaryDirectory directory;
   prepare(directory);
   constexpr std::int64_t first_step = 5;
-  constexpr std::int64_t last_step = 305;
+  constexpr std::int64_t last_step = 505;
   // One thread: with more, a worker for whom the first steps had no task takes its scratch memory later.
   const Config config = config_of(directory, routing, precision,
-                                  {"train.steps=305", "train.threads=1", "validation.every=0", "checkpoint.every=0"});
+                                  {"train.steps=505", "train.threads=1", "validation.every=0", "checkpoint.every=0"});
   TinyTrainer tiny(config);
   const auto stats = [&] { return tiny.runtime.context().allocator.stats(); };
   const auto reserved = [&] { return stats().active_bytes + stats().cached_bytes; };
