@@ -25,6 +25,8 @@ packages=(
   g++ cmake ninja-build ccache
   libdnnl-dev          # oneDNN: matrix products on the CPU
   libyaml-cpp-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
+  pkg-config libpcre2-dev libicu-dev  # tokenizers: split patterns, normal forms
+  zlib1g-dev libzstd-dev              # packed text
   libopenmpi-dev openmpi-bin  # several ranks
   catch2               # tests
   python3 curl         # corpus and helper scripts

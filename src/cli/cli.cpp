@@ -53,6 +53,7 @@ int run_cli(int argc, const char* const* argv) {
   add_bench_command(app);
   add_inspect_command(app);
   add_generate_command(app);
+  add_tokenizer_command(app);
   add_data_command(app);
   try {
     app.parse(argc, argv);

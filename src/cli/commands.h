@@ -24,6 +24,9 @@ void add_checkpoint_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
+void add_tokenizer_command(CLI::App& app);
+/// Of `artel data`.
+void add_data_tokenize_command(CLI::App& data);
 void add_data_command(CLI::App& app);
 
 /// Writes `text` as one line "artel: …" to standard error.

@@ -10,7 +10,7 @@
 
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 #include "train/load_model.h"
 #include "train/runtime.h"
 #include "util/error.h"
@@ -68,8 +68,8 @@ void generate_text(const GenerateArguments& arguments) {
   const std::vector<std::int32_t> prompt = tokenizer->encode(text);
   check_prompt(prompt, config.model.vocab_size);
   GenerateOptions options = arguments.options;
-  options.sampling.num_ids = tokenizer->num_ids();
-  if (!arguments.ignore_end) options.stop_id = tokenizer->end_of_document();
+  options.sampling.num_ids = std::min(tokenizer->num_ids(), config.model.vocab_size);
+  if (!arguments.ignore_end && tokenizer->has_end_of_document()) options.stop_id = tokenizer->end_of_document();
 
   Runtime runtime(config.train, log);
   Transformer model(config.model, runtime.world());

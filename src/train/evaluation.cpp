@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 namespace artel {
 namespace {

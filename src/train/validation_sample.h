@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "config/schema.h"
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 #include "model/generate.h"
 #include "util/log.h"
 
@@ -17,7 +17,7 @@ namespace artel {
 class ValidationSample {
  public:
   /// Says in the log why there will be no samples although validation.sample_tokens asks for them: the tokenizer is not
-  /// in this build, or the vocabulary is smaller than the tokenizer's.
+  /// there or not supported, or the vocabulary is smaller than the tokenizer's.
   ValidationSample(const Config& config, Log& log);
 
   /// The prompt and what the model makes of it, on one line as escape_text writes it. Empty: no samples, or logits that

@@ -1,6 +1,8 @@
 #include "util/utf8.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace artel {
 namespace {
@@ -53,6 +55,76 @@ Utf8Start utf8_start(std::string_view text) {
     if ((byte_at(text, i) & 0xC0U) != 0x80U) return {Utf8Start::Kind::invalid, 1};
   }
   return {available < length ? Utf8Start::Kind::incomplete : Utf8Start::Kind::valid, available};
+}
+
+size_t utf8_invalid_bytes(std::string_view text) {
+  const unsigned lead = byte_at(text, 0);
+  const size_t length = length_of(lead);
+  if (length < 2 || text.size() < 2 || !second_fits(lead, byte_at(text, 1))) return 1;
+  size_t size = 2;
+  while (size < length && size < text.size() && (byte_at(text, size) & 0xC0U) == 0x80U) ++size;
+  return size;
+}
+
+size_t utf8_valid_bytes(std::string_view text) {
+  size_t i = 0;
+  while (i < text.size()) {
+    if (text.size() - i >= 8) {  // eight ASCII bytes at a time
+      uint64_t bytes = 0;
+      std::memcpy(&bytes, text.data() + i, 8);
+      if ((bytes & 0x8080808080808080U) == 0) {
+        i += 8;
+        continue;
+      }
+    }
+    if (byte_at(text, i) < 0x80) {
+      ++i;
+      continue;
+    }
+    const Utf8Start start = utf8_start(text.substr(i));
+    if (start.kind != Utf8Start::Kind::valid) break;
+    i += start.num_bytes;
+  }
+  return i;
+}
+
+std::string replace_invalid_utf8(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t valid = utf8_valid_bytes(text);
+    out += text.substr(0, valid);
+    text.remove_prefix(valid);
+    if (text.empty()) break;
+    out += "\xEF\xBF\xBD";
+    text.remove_prefix(utf8_invalid_bytes(text));
+  }
+  return out;
+}
+
+char32_t next_character(std::string_view text, size_t& position) {
+  const unsigned lead = byte_at(text, position);
+  const size_t length = length_of(lead);
+  auto code_point = static_cast<char32_t>(length == 1 ? lead : lead & (0x7FU >> length));
+  for (size_t i = 1; i < length; ++i) code_point = (code_point << 6) | (byte_at(text, position + i) & 0x3FU);
+  position += length;
+  return code_point;
+}
+
+void append_utf8(std::string& out, char32_t code_point) {
+  const auto put = [&out](char32_t byte) { out += static_cast<char>(byte); };
+  if (code_point < 0x80) return put(code_point);
+  if (code_point < 0x800) {
+    put(0xC0 | (code_point >> 6));
+  } else {
+    if (code_point < 0x10000) {
+      put(0xE0 | (code_point >> 12));
+    } else {
+      put(0xF0 | (code_point >> 18));
+      put(0x80 | ((code_point >> 12) & 0x3F));
+    }
+    put(0x80 | ((code_point >> 6) & 0x3F));
+  }
+  put(0x80 | (code_point & 0x3F));
 }
 
 std::string escape_text(std::string_view text) {

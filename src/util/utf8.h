@@ -17,6 +17,22 @@ struct Utf8Start {
 /// are invalid; a character whose beginning is right but which the text ends in is incomplete.
 Utf8Start utf8_start(std::string_view text);
 
+/// Bytes at the beginning of `text`, which are no character, that decoders replace by one U+FFFD: the longest beginning
+/// of a character, at least 1 (Unicode's practice of maximal subparts, as Python's errors="replace").
+size_t utf8_invalid_bytes(std::string_view text);
+
+/// Bytes of the longest beginning of `text` that is UTF-8.
+size_t utf8_valid_bytes(std::string_view text);
+
+/// `text` with U+FFFD for what is no UTF-8, one for each utf8_invalid_bytes.
+std::string replace_invalid_utf8(std::string_view text);
+
+/// The character of valid UTF-8 that begins at `position`, which moves behind it.
+char32_t next_character(std::string_view text, size_t& position);
+
+/// Appends the UTF-8 of a code point that is no surrogate.
+void append_utf8(std::string& out, char32_t code_point);
+
 /// `text` on one line of printable UTF-8, from which the bytes can be had back: backslash, line feed, carriage return
 /// and tab become \\, \n, \r and \t, other control characters and bytes that are no UTF-8 become \xNN.
 std::string escape_text(std::string_view text);

@@ -58,3 +58,28 @@ TEST_CASE("Text for a terminal waits for the rest of a character and keeps line 
   CHECK(text.finish() == "\\xc3");
   CHECK(text.finish().empty());
 }
+
+TEST_CASE("What is no UTF-8 is replaced as Python replaces it, one U+FFFD for each beginning of a character") {
+  // bytes.decode(errors="replace")
+  CHECK(replace_invalid_utf8("a\x80z") == "a\uFFFDz");
+  CHECK(replace_invalid_utf8("\xe2\x82") == "\uFFFD");
+  CHECK(replace_invalid_utf8("\xe2\x82z") == "\uFFFDz");
+  CHECK(replace_invalid_utf8("\xf0\x9f\x98\xc3\xa9") == "\uFFFD\u00e9");
+  CHECK(replace_invalid_utf8("\xed\xa0\x80") == "\uFFFD\uFFFD\uFFFD");  // a surrogate
+  CHECK(replace_invalid_utf8("\xf4\x90\x80") == "\uFFFD\uFFFD\uFFFD");
+  CHECK(replace_invalid_utf8("\xc3\xc3\xa9\xff") == "\uFFFD\u00e9\uFFFD");
+  CHECK(replace_invalid_utf8("\u4e2d\U0001f600") == "\u4e2d\U0001f600");
+  CHECK(utf8_valid_bytes("12345678\u00e9345678\xff") == 16);
+  CHECK(utf8_valid_bytes("1234567\xe2\x82") == 7);
+}
+
+TEST_CASE("Code points and their UTF-8 are each other's inverse") {
+  for (const char32_t code_point : {0x0, 0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF}) {
+    std::string text = "x";
+    append_utf8(text, code_point);
+    CHECK(utf8_valid_bytes(text) == text.size());
+    size_t position = 1;
+    CHECK(next_character(text, position) == code_point);
+    CHECK(position == text.size());
+  }
+}

@@ -1,4 +1,4 @@
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include "support/catch.h"
 #include "support/error_text.h"
@@ -26,7 +26,10 @@ TEST_CASE("The bytes tokenizer refuses ids that are no bytes") {
   CHECK(contains(error_text([&] { tokenizer.decode({-1}); }), "found -1 at position 0"));
 }
 
-TEST_CASE("Another tokenizer than bytes is a named error") {
-  CHECK(error_text([] { make_tokenizer("tokenizer.json"); }) ==
-        "[data] data.tokenizer required 'bytes', found 'tokenizer.json'");
+TEST_CASE("A tokenizer that is not there is a named error") {
+  CHECK(error_text([] { make_tokenizer("nowhere/tokenizer.json"); }) ==
+        "[tokenizer] required 'bytes' or the path of a tokenizer.json or of a tiktoken file, found "
+        "'nowhere/tokenizer.json', and no such file");
+  CHECK_FALSE(is_known_tokenizer("nowhere/tokenizer.json"));
+  CHECK(is_known_tokenizer("bytes"));
 }
