@@ -1,9 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "core/allocator.h"
+#include "core/rank_parts.h"
 #include "kernels/backend.h"
 
 namespace artel {
@@ -25,6 +27,11 @@ class CudaDevice {
   virtual const std::string& name() const = 0;
   /// The cudaStream_t on which the backend puts its kernels, for what must be ordered with them (src/comm/nccl).
   virtual void* compute_stream() = 0;
+  /// A ReduceRankParts.
+  virtual void reduce_rank_parts(void* stream, const RankParts& parts, void* out) = 0;
+  /// Called again and again while the host waits for the GPU; what it throws ends the wait. An empty one: the host
+  /// waits in the driver, where nothing but the GPU ends it.
+  virtual void set_wait_poll(std::function<void()> poll) = 0;
 };
 
 /// GPUs that this process can use; 0 without a driver, and in a build without CUDA.

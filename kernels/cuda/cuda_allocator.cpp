@@ -30,7 +30,7 @@ std::size_t CudaAllocator::rounded_size(std::size_t bytes) {
 }
 
 void* CudaAllocator::allocate(std::size_t bytes) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (bytes >= impossible_bytes) fail_out_of_memory(bytes);  // rounding up could wrap round
   const std::size_t size = rounded_size(bytes);
   void* data = nullptr;
@@ -44,7 +44,11 @@ void* CudaAllocator::allocate(std::size_t bytes) {
     if (data == nullptr) {
       // What is given back here is free for other sizes once the stream has got there.
       release_cache_locked();
-      check(where, "cudaStreamSynchronize", cudaStreamSynchronize(stream_));
+      lock.unlock();  // what is polled meanwhile may free memory
+      Event given_back;
+      given_back.record(stream_);
+      wait_.wait(given_back);
+      lock.lock();
       data = system_allocate(size);
     }
     if (data == nullptr) fail_out_of_memory(bytes);

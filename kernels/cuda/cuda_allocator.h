@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/allocator.h"
+#include "kernels/cuda/handles.h"
 
 namespace artel::cuda {
 
@@ -17,8 +18,9 @@ namespace artel::cuda {
 class CudaAllocator final : public Allocator {
  public:
   /// `keep` = false gives freed memory back in the stream's order instead of keeping it, so that tools which watch
-  /// allocations see every use after it.
-  explicit CudaAllocator(cudaStream_t stream, bool keep = true) : stream_(stream), keep_(keep) {}
+  /// allocations see every use after it. `wait`, which must outlive it: how the host waits for memory to come back.
+  explicit CudaAllocator(cudaStream_t stream, const HostWait& wait, bool keep = true)
+      : stream_(stream), wait_(wait), keep_(keep) {}
   ~CudaAllocator() override;
 
   Device device() const override { return Device::cuda; }
@@ -37,6 +39,7 @@ class CudaAllocator final : public Allocator {
   [[noreturn]] void fail_out_of_memory(std::size_t bytes) const;
 
   cudaStream_t stream_;
+  const HostWait& wait_;
   bool keep_;
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<void*>> free_blocks_;  // rounded size -> blocks

@@ -9,11 +9,11 @@
 
 namespace artel {
 
-CudaBackend::CudaBackend(cudaStream_t stream, Allocator& allocator)
+CudaBackend::CudaBackend(cudaStream_t stream, Allocator& allocator, const cuda::HostWait& wait)
     : stream_(stream),
       allocator_(allocator),
-      uploads_(std::make_unique<cuda::UploadRing>(stream)),
-      downloads_(std::make_unique<cuda::Downloads>(stream)) {
+      uploads_(std::make_unique<cuda::UploadRing>(stream, wait)),
+      downloads_(std::make_unique<cuda::Downloads>(stream, wait)) {
   if (allocator.device() != Device::cuda) {
     fail("cuda_backend",
          std::string("required an allocator of GPU memory, found one of ") + device_name(allocator.device()));

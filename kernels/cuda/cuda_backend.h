@@ -18,6 +18,7 @@ namespace cuda {
 
 class CublasHandle;
 class Downloads;
+class HostWait;
 class UploadRing;
 struct Bf16Rows;
 struct GemmCall;
@@ -53,8 +54,9 @@ void with_act(DType act, const Body& body) {
 /// Errors: those of the checks; those that CUDA and cuBLAS report, which may come with a later call.
 class CudaBackend final : public Backend {
  public:
-  /// `allocator` gives memory that is safe to use again on `stream` as soon as it is freed. Both must outlive this.
-  CudaBackend(cudaStream_t stream, Allocator& allocator);
+  /// `allocator` gives memory that is safe to use again on `stream` as soon as it is freed; `wait` is how the host
+  /// waits for copies. All must outlive this.
+  CudaBackend(cudaStream_t stream, Allocator& allocator, const cuda::HostWait& wait);
   ~CudaBackend() override;
 
   Device device() const override { return Device::cuda; }

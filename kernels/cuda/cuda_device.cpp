@@ -7,6 +7,7 @@
 #include "kernels/cuda/cuda_allocator.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/handles.h"
+#include "kernels/cuda/rank_parts.h"
 #include "util/error.h"
 
 // The build names what the headers of this directory cannot know.
@@ -64,16 +65,21 @@ class Gpu final : public CudaDevice {
  public:
   // The name is made first: the checks come before anything is put on the GPU.
   explicit Gpu(int index)
-      : name_(checked_name(index)), allocator_(stream_.get()), backend_(stream_.get(), allocator_) {}
+      : name_(checked_name(index)), allocator_(stream_.get(), wait_), backend_(stream_.get(), allocator_, wait_) {}
 
   Allocator& allocator() override { return allocator_; }
   Backend& backend() override { return backend_; }
   const std::string& name() const override { return name_; }
   void* compute_stream() override { return stream_.get(); }
+  void reduce_rank_parts(void* stream, const RankParts& parts, void* out) override {
+    cuda::reduce_rank_parts(static_cast<cudaStream_t>(stream), parts, out);
+  }
+  void set_wait_poll(std::function<void()> poll) override { wait_.set_poll(std::move(poll)); }
 
  private:
   std::string name_;
   cuda::Stream stream_;
+  cuda::HostWait wait_;
   cuda::CudaAllocator allocator_;
   CudaBackend backend_;
 };

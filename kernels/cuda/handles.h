@@ -3,6 +3,9 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <functional>
+#include <thread>
+#include <utility>
 
 #include "kernels/cuda/cuda_error.h"
 
@@ -33,9 +36,35 @@ class Event {
   void record(cudaStream_t stream) { check("event", "cudaEventRecord", cudaEventRecord(event_, stream)); }
   /// Blocks the host until the stream has reached the place of the last record(). Errors: those of anything before it.
   void wait() const { check("event", "cudaEventSynchronize", cudaEventSynchronize(event_)); }
+  /// Whether the stream has reached that place. Errors: as of wait().
+  bool is_reached() const {
+    const cudaError_t status = cudaEventQuery(event_);
+    if (status == cudaErrorNotReady) return false;
+    check("event", "cudaEventQuery", status);
+    return true;
+  }
 
  private:
   cudaEvent_t event_ = nullptr;
+};
+
+/// How the host waits for the GPU: in the driver or, where a stream may be behind something that only the host can
+/// find broken, awake and calling a poll again and again.
+class HostWait {
+ public:
+  /// An empty one: in the driver.
+  void set_poll(std::function<void()> poll) { poll_ = std::move(poll); }
+  /// Until the last record() of the event has been reached. Errors: those of anything before it, and the poll's.
+  void wait(const Event& event) const {
+    if (!poll_) return event.wait();
+    while (!event.is_reached()) {
+      poll_();
+      std::this_thread::yield();
+    }
+  }
+
+ private:
+  std::function<void()> poll_;
 };
 
 /// Page-locked host memory: the GPU copies from and to it by itself.

@@ -16,7 +16,7 @@ UploadRing::Segment& UploadRing::segment_with_room() {
   std::unique_ptr<Segment>& segment = segments_[current_];
   if (segment == nullptr) segment = std::make_unique<Segment>();
   if (segment->in_use) {
-    segment->done.wait();
+    wait_.wait(segment->done);
     segment->in_use = false;
   }
   return *segment;
@@ -50,7 +50,7 @@ Downloads::Copy::~Copy() {
 
 void Downloads::Copy::wait() {
   if (block_ == nullptr) return;
-  block_->done.wait();
+  owner_.wait_.wait(block_->done);
   std::memcpy(host_, block_->memory.data(), bytes_);
   owner_.free_blocks_.push_back(std::move(block_));
 }

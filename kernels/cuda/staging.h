@@ -16,7 +16,8 @@ namespace artel::cuda {
 /// the stream has not come to does an upload wait for the oldest.
 class UploadRing {
  public:
-  explicit UploadRing(cudaStream_t stream) : stream_(stream) {}
+  /// `wait` must outlive it.
+  UploadRing(cudaStream_t stream, const HostWait& wait) : stream_(stream), wait_(wait) {}
 
   /// device = `bytes` bytes at host.
   void upload(const void* host, void* device, std::size_t bytes);
@@ -34,6 +35,7 @@ class UploadRing {
   Segment& segment_with_room();
 
   cudaStream_t stream_;
+  const HostWait& wait_;
   std::array<std::unique_ptr<Segment>, num_segments> segments_;  // made when first needed
   std::size_t current_ = 0;
   std::size_t used_ = 0;
@@ -42,7 +44,8 @@ class UploadRing {
 /// Copies from the GPU to the host in the order of one stream, through page-locked memory that is kept.
 class Downloads {
  public:
-  explicit Downloads(cudaStream_t stream) : stream_(stream) {}
+  /// `wait` must outlive it.
+  Downloads(cudaStream_t stream, const HostWait& wait) : stream_(stream), wait_(wait) {}
 
   /// One copy under way; Downloads must outlive it. The host memory is filled by wait().
   class Copy final : public HostCopy {
@@ -73,6 +76,7 @@ class Downloads {
   std::unique_ptr<Copy::Block> take(std::size_t bytes);
 
   cudaStream_t stream_;
+  const HostWait& wait_;
   std::vector<std::unique_ptr<Copy::Block>> free_blocks_;
 };
 
