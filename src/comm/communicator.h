@@ -72,10 +72,10 @@ struct CommunicatorOptions {
 /// A group of ranks that act together. One process alone is the group of one, not a special case.
 ///
 /// Every rank of a group starts the same operations in the same order, whatever its counts; waits may come in any
-/// order. No operation ends on a rank before every rank of the group has started it. Tensors are contiguous host
-/// memory. Sums are made element by element in rank order, each starting from rank 0's value, so that they depend
-/// neither on the transport nor on how the elements are cut into pieces: all_reduce gives the bits that reduce_scatter
-/// and all_gather give. bf16 is summed in fp32 and rounded once. Calls come from one thread per rank.
+/// order. No operation ends on a rank before every rank of the group has started it. Tensors are contiguous, in host
+/// memory or a GPU's (nccl_communicator.h). Sums are made element by element in rank order from rank 0's value on: they
+/// depend neither on the transport nor on how the elements are cut into pieces, and all_reduce gives the bits of
+/// reduce_scatter and all_gather. bf16 is summed in fp32 and rounded once. Calls come from one thread per rank.
 ///
 /// Errors, of any operation: nothing from a rank within the timeout; ranks that called different operations or sizes;
 /// a rank that ended with an error; a tensor of another shape or type than required. They name this rank, the group,

@@ -42,10 +42,6 @@ std::vector<std::int64_t> scaled(std::span<const std::int64_t> counts, std::int6
   return result;
 }
 
-OperationLabel label_of(OperationKind kind, Purpose purpose, const Tensor& x) {
-  return {.kind = kind, .purpose = purpose, .element = element_type(x.dtype()), .num_elements = x.numel()};
-}
-
 }  // namespace
 
 ExchangeCommunicator::ExchangeCommunicator(std::unique_ptr<Transport> transport, const CommunicatorOptions& options) {
@@ -175,9 +171,7 @@ Pending ExchangeCommunicator::start_all_gather(const Tensor& piece, std::span<co
 
 Pending ExchangeCommunicator::start_broadcast(const Tensor& x, int root, Purpose purpose) {
   check_tensor(OperationKind::broadcast, purpose, x);
-  if (root < 0 || root >= size()) {
-    refuse(OperationKind::broadcast, purpose, concat("required a root from 0 to ", size() - 1, ", found ", root));
-  }
+  check_root(root, purpose);
   OperationLabel label = label_of(OperationKind::broadcast, purpose, x);
   label.root = root;
   OperationStage stage;
@@ -197,79 +191,21 @@ Pending ExchangeCommunicator::start_broadcast(const Tensor& x, int root, Purpose
 Pending ExchangeCommunicator::start_all_to_all_v(const Tensor& send, const RowPieces& send_pieces,
                                                  const Tensor& receive, const RowPieces& receive_pieces,
                                                  Purpose purpose) {
-  constexpr auto kind = OperationKind::all_to_all_v;
+  check_pieces(send, send_pieces, receive, receive_pieces, purpose);
   const auto n = static_cast<std::size_t>(size());
-  for (const auto& [x, pieces] : {std::pair{&send, &send_pieces}, std::pair{&receive, &receive_pieces}}) {
-    check_tensor(kind, purpose, *x);
-    if (pieces->counts.size() != n || pieces->offsets.size() != n) {
-      refuse(kind, purpose, concat("required one piece per rank, ", n, ", found ", pieces->counts.size()));
-    }
-    const std::int64_t num_rows = x->shape().rank() > 0 ? x->size(0) : 1;
-    for (std::size_t r = 0; r < n; ++r) {
-      const std::int64_t begin = pieces->offsets[r];
-      const std::int64_t count = pieces->counts[r];
-      if (count < 0 || begin < 0 || begin > num_rows || count > num_rows - begin) {
-        refuse(kind, purpose,
-               concat("required pieces within ", num_rows, " rows, found ", count, " rows from row ", begin,
-                      " for rank ", r));
-      }
-    }
-  }
-  const std::int64_t bytes = row_bytes(send);
   const auto own = static_cast<std::size_t>(rank());
-  if (send.dtype() != receive.dtype() || row_bytes(receive) != bytes) {
-    refuse(kind, purpose,
-           concat("required rows of one type and size, found ", dtype_name(send.dtype()), " ", send.shape().to_string(),
-                  " and ", dtype_name(receive.dtype()), " ", receive.shape().to_string()));
-  }
-  if (send_pieces.counts[own] != receive_pieces.counts[own]) {
-    refuse(kind, purpose,
-           concat("required as many rows from this rank to itself as it expects, ", receive_pieces.counts[own],
-                  ", found ", send_pieces.counts[own]));
-  }
+  const std::int64_t bytes = row_bytes(send);
   OperationStage stage;
   for (std::size_t r = 0; r < n; ++r) {
     stage.send.push_back({bytes_of(send) + send_pieces.offsets[r] * bytes, send_pieces.counts[r] * bytes});
     stage.receive.push_back({bytes_of(receive) + receive_pieces.offsets[r] * bytes, receive_pieces.counts[r] * bytes});
   }
   copy(stage.send[own].data, stage.send[own].bytes, stage.receive[own].data);
-  OperationLabel label = label_of(kind, purpose, send);
+  OperationLabel label = label_of(OperationKind::all_to_all_v, purpose, send);
   label.num_elements = 0;
   std::vector<OperationStage> stages;
   stages.push_back(std::move(stage));
   return std::make_unique<Handle>(start(label, std::move(stages), {send, receive}));
-}
-
-void ExchangeCommunicator::check_tensor(OperationKind kind, Purpose purpose, const Tensor& x) const {
-  if (!x.defined() || !x.is_contiguous() || x.device() != Device::cpu) {
-    refuse(kind, purpose,
-           "required a contiguous tensor in host memory, found " +
-               (x.defined() ? "another one, " + x.shape().to_string() : std::string("an undefined one")));
-  }
-}
-
-void ExchangeCommunicator::check_counts(OperationKind kind, Purpose purpose, std::span<const std::int64_t> counts,
-                                        const Tensor& piece, const Tensor& x) const {
-  check_tensor(kind, purpose, piece);
-  check_tensor(kind, purpose, x);
-  if (counts.size() != static_cast<std::size_t>(size()) ||
-      std::any_of(counts.begin(), counts.end(), [](std::int64_t count) { return count < 0; })) {
-    refuse(kind, purpose,
-           concat("required one count of at least 0 per rank, ", size(), ", found ", counts.size(), " counts"));
-  }
-  const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  const std::int64_t own = counts[static_cast<std::size_t>(rank())];
-  if (piece.dtype() != x.dtype() || piece.numel() != own * x.shape().inner() ||
-      x.numel() != total * x.shape().inner()) {
-    refuse(kind, purpose,
-           concat("required a piece of ", own, " of ", total, " rows of one type, found ", dtype_name(piece.dtype()),
-                  " ", piece.shape().to_string(), " of ", dtype_name(x.dtype()), " ", x.shape().to_string()));
-  }
-}
-
-void ExchangeCommunicator::refuse(OperationKind kind, Purpose purpose, const std::string& what) const {
-  fail("communication", concat(operation_name(kind), " (", purpose_name(purpose), ") of group '", group_.name,
-                               "': ", what, "; this is rank ", group_.world_ranks[static_cast<std::size_t>(rank())]));
 }
 
 }  // namespace artel

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <utility>
 
 #include "comm/communicator.h"
@@ -9,7 +10,7 @@ namespace artel {
 
 /// Every operation on top of a transport that can exchange bytes. Sums are made here, in rank order: each rank receives
 /// its piece from all, adds, and sends the sum to all, which moves as many bytes as a ring does.
-class ExchangeCommunicator final : public Communicator {
+class ExchangeCommunicator : public Communicator {
  public:
   /// The world: all ranks of the transport.
   ExchangeCommunicator(std::unique_ptr<Transport> transport, const CommunicatorOptions& options);
@@ -43,9 +44,29 @@ class ExchangeCommunicator final : public Communicator {
   AllocatorStats buffer_stats() const override { return group_.family->buffers.stats(); }
   double timeout_seconds() const override { return group_.family->options.timeout_seconds; }
 
- private:
-  explicit ExchangeCommunicator(RankGroup group) : group_(std::move(group)) {}
+  /// The group that split() makes, without a communicator; none for a negative color.
+  std::optional<RankGroup> split_off(int color, int key, const std::string& name);
 
+ protected:
+  /// `device`: where its tensors must be.
+  explicit ExchangeCommunicator(RankGroup group, Device device = Device::cpu)
+      : group_(std::move(group)), device_(device) {}
+
+  RankGroup& group() { return group_; }
+  /// Tells the ranks of an operation that something else carries out: they compare its label, and row counts where
+  /// `rows` has some: this rank sends rows[0][r] to rank r and expects rows[1][r].
+  std::shared_ptr<Operation> announce(const OperationLabel& label, const std::vector<std::int64_t> (&rows)[2]);
+  std::shared_ptr<Operation> announce(const OperationLabel& label) { return announce(label, {}); }
+  // What all transports require of arguments.
+  void check_tensor(OperationKind kind, Purpose purpose, const Tensor& x) const;
+  void check_counts(OperationKind kind, Purpose purpose, std::span<const std::int64_t> counts, const Tensor& piece,
+                    const Tensor& x) const;
+  void check_root(int root, Purpose purpose) const;
+  void check_pieces(const Tensor& send, const RowPieces& send_pieces, const Tensor& receive,
+                    const RowPieces& receive_pieces, Purpose purpose) const;
+  [[noreturn]] void refuse(OperationKind kind, Purpose purpose, const std::string& what) const;
+
+ private:
   std::shared_ptr<Operation> start(const OperationLabel& label, std::vector<OperationStage> stages,
                                    std::vector<Tensor> kept = {});
   /// Receives this rank's piece of `x` from every rank and leaves the reduction at `out`. counts: elements.
@@ -54,12 +75,9 @@ class ExchangeCommunicator final : public Communicator {
   /// Sends `piece` to every rank and receives theirs into x. bytes: per rank.
   OperationStage gather_stage(const std::byte* piece, std::span<const std::int64_t> bytes, std::byte* x) const;
   std::shared_ptr<Operation> start_reduce_all(const OperationLabel& label, std::byte* x, std::vector<Tensor> kept);
-  void check_tensor(OperationKind kind, Purpose purpose, const Tensor& x) const;
-  void check_counts(OperationKind kind, Purpose purpose, std::span<const std::int64_t> counts, const Tensor& piece,
-                    const Tensor& x) const;
-  [[noreturn]] void refuse(OperationKind kind, Purpose purpose, const std::string& what) const;
 
   RankGroup group_;
+  Device device_ = Device::cpu;
 };
 
 }  // namespace artel

@@ -97,6 +97,12 @@ void ExchangeCommunicator::barrier(Purpose purpose) {
 }
 
 std::unique_ptr<Communicator> ExchangeCommunicator::split(int color, int key, const std::string& name) {
+  std::optional<RankGroup> group = split_off(color, key, name);
+  if (!group) return nullptr;
+  return std::unique_ptr<Communicator>(new ExchangeCommunicator(std::move(*group)));
+}
+
+std::optional<RankGroup> ExchangeCommunicator::split_off(int color, int key, const std::string& name) {
   struct Choice {
     std::int64_t color;
     std::int64_t key;
@@ -124,11 +130,11 @@ std::unique_ptr<Communicator> ExchangeCommunicator::split(int color, int key, co
     group_.family->break_off(failure.what());
     refuse(OperationKind::split, Purpose::control, concat("required it to succeed, found: ", failure.what()));
   }
-  if (color < 0) return nullptr;
+  if (color < 0) return std::nullopt;
   group.family = group_.family;
   group.name = name;
   for (const int r : members) group.world_ranks.push_back(group_.world_ranks[static_cast<std::size_t>(r)]);
-  return std::unique_ptr<Communicator>(new ExchangeCommunicator(std::move(group)));
+  return group;
 }
 
 }  // namespace artel

@@ -76,9 +76,14 @@ const char* operation_name(OperationKind kind) {
   return "an unknown operation";
 }
 
+OperationLabel label_of(OperationKind kind, Purpose purpose, const Tensor& x) {
+  return {.kind = kind, .purpose = purpose, .element = element_type(x.dtype()), .num_elements = x.numel()};
+}
+
 void Family::poll() {
-  if (active.empty()) return;
+  if (active.empty() && device == nullptr) return;
   try {
+    if (device != nullptr) device->poll();
     for (const std::shared_ptr<Operation>& operation : active) operation->progress();
   } catch (const std::exception& error) {
     break_off(error.what());
@@ -91,6 +96,7 @@ void Family::break_off(const std::string& why) {
   if (failure.empty()) failure = why;
   for (const std::shared_ptr<Operation>& operation : active) operation->abandon();
   active.clear();
+  if (device != nullptr) device->abort();
 }
 
 Operation::Operation(RankGroup& group, const OperationLabel& label, std::vector<OperationStage> stages,
@@ -109,7 +115,9 @@ void Operation::start_stage() {
   OperationStage& stage = stages_[stage_];
   const auto own = static_cast<std::size_t>(group_->rank());
   std::int64_t& bytes_sent = group_->counters.bytes_sent[static_cast<std::size_t>(label_.purpose)];
-  for (std::size_t r = 0; r < stage.send.size(); ++r) bytes_sent += r == own ? 0 : stage.send[r].bytes;
+  for (std::size_t r = 0; r < stage.send.size(); ++r) {
+    bytes_sent += r == own || !stage.is_counted ? 0 : stage.send[r].bytes;
+  }
   ExchangeRequest request;
   request.sequence = sequence_;
   request.stage = static_cast<int>(stage_);
@@ -135,18 +143,21 @@ void Operation::progress() {
   while (!done_ && group_ != nullptr) {
     try {
       if (!exchange_->progress()) return;
+      exchange_.reset();
+      if (stages_[stage_].finish) stages_[stage_].finish();
     } catch (const TransportFailure& failure) {
       fail_in_transport(failure);
     }
-    exchange_.reset();
-    if (stages_[stage_].finish) stages_[stage_].finish();
     ++stage_;
     start_stage();
   }
 }
 
 void Operation::wait() {
-  if (done_) return;
+  if (!done_) wait_until([this] { return done_; });
+}
+
+void Operation::wait_until(const std::function<bool()>& done) {
   if (group_ == nullptr) {
     fail("communication", concat("required ", operation_name(label_.kind), " (", purpose_name(label_.purpose),
                                  ") to end, found that an error or the end of its group had ended it first"));
@@ -159,7 +170,7 @@ void Operation::wait() {
   while (true) {
     group.transport->before_poll();
     group.family->poll();
-    if (done_) break;
+    if (done()) break;
     const double waited = seconds_since(start);
     if (waited >= timeout) fail_late(timeout);
     if (waited >= next_report) {
@@ -205,6 +216,7 @@ void Operation::fail_in_transport(const TransportFailure& failure) const {
 }
 
 std::string Operation::missing() const {
+  if (exchange_ == nullptr) return "it started by all of them, but not at its end";
   std::vector<std::string> names;
   for (const int r : exchange_->waiting_for()) {
     names.push_back(std::to_string(group_->world_ranks[static_cast<std::size_t>(r)]));

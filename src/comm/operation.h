@@ -26,6 +26,20 @@ const char* operation_name(OperationKind kind);
 
 class Operation;
 
+/// Transfers of a family that no exchange carries: those between GPUs. Told of by its owner (Family::device).
+class DeviceTransfers {
+ public:
+  DeviceTransfers() = default;
+  DeviceTransfers(const DeviceTransfers&) = delete;
+  DeviceTransfers& operator=(const DeviceTransfers&) = delete;
+  virtual ~DeviceTransfers() = default;
+
+  /// Forgets what has ended. Errors: those that the device's library reports; a transfer that does not end.
+  virtual void poll() = 0;
+  /// Ends what is under way: an error has come up.
+  virtual void abort() noexcept = 0;
+};
+
 /// What the groups split from one world share on one rank.
 struct Family {
   explicit Family(const CommunicatorOptions& given) : options(given) {}
@@ -36,6 +50,7 @@ struct Family {
   HostAllocator buffers;
   std::vector<std::shared_ptr<Operation>> active;  ///< in the order in which they were started
   std::string failure;                             ///< text of the first error; nothing works after it
+  DeviceTransfers* device = nullptr;               ///< or none
 
   /// Gives progress to every active operation and forgets those that ended.
   void poll();
@@ -64,12 +79,14 @@ struct OperationLabel {
   int root = 0;
   std::int64_t num_elements = 0;  ///< that ranks must agree on; 0 where they need not
 };
+OperationLabel label_of(OperationKind kind, Purpose purpose, const Tensor& x);
 
 /// One exchange of an operation, and what is done with what it brought.
 struct OperationStage {
   std::vector<SendPiece> send;        ///< [n]
   std::vector<ReceivePiece> receive;  ///< [n]
-  std::function<void()> finish;
+  std::function<void()> finish;       ///< may throw TransportFailure
+  bool is_counted = true;             ///< whether its bytes count as sent
 };
 
 /// An operation of one rank: its stages one after the other, each begun as soon as the one before has ended and
@@ -86,8 +103,13 @@ class Operation {
   void progress();
   /// Waits for the end. Errors: also nothing within the timeout.
   void wait();
+  /// Polls until `done`, as long as the timeout allows.
+  void wait_until(const std::function<bool()>& done);
   /// Gives up: the group is going away or an error ended everything.
   void abandon();
+  [[noreturn]] void fail_in_transport(const TransportFailure& failure) const;
+  /// Ends everything: not done after so many seconds.
+  [[noreturn]] void fail_late(double seconds) const;
 
  private:
   void start_stage();
@@ -95,11 +117,9 @@ class Operation {
   void check_header(int from, const MessageHeader& found) const;
   /// Who and when, for messages.
   std::string context() const;
-  [[noreturn]] void fail_in_transport(const TransportFailure& failure) const;
   /// "nothing from ranks 1, 2"
   std::string missing() const;
   void observe(double seconds) const;
-  [[noreturn]] void fail_late(double seconds) const;
 
   RankGroup* group_;
   OperationLabel label_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "comm/nccl_communicator.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "util/error.h"
 #include "util/host.h"
@@ -64,6 +65,16 @@ std::unique_ptr<CudaDevice> take_gpu(const std::string& device, Communicator& wo
   return make_cuda_device(static_cast<int>(local_rank));
 }
 
+NcclDevice nccl_device(CudaDevice& gpu) {
+  NcclDevice device;
+  device.compute_stream = gpu.compute_stream();
+  device.allocator = &gpu.allocator();
+  device.reduce_parts = [&gpu](void* stream, const RankParts& parts, void* out) {
+    gpu.reduce_rank_parts(stream, parts, out);
+  };
+  return device;
+}
+
 }  // namespace
 
 int available_cores() {
@@ -85,6 +96,12 @@ Runtime::Runtime(const TrainConfig& config, Log& log, Communicator& world) : wor
   pool_ = std::make_unique<ThreadPool>(threads, cpu::Gemm::prepare_thread);
   if (gpu_ != nullptr) {
     context_ = std::make_unique<Context>(Context{gpu_->allocator(), gpu_->backend(), *pool_});
+    if (world.size() > 1) {
+      gpus_ = make_nccl_communicator(world, nccl_device(*gpu_));
+      world_ = gpus_.get();
+      // So that a transfer that stands still, or an error of NCCL, ends a wait for what comes after it on the GPU.
+      gpu_->set_wait_poll([this] { gpus_->poll(); });
+    }
   } else {
     allocator_ = std::make_unique<HostAllocator>();
     backend_ = std::make_unique<CpuBackend>(*pool_, *allocator_);
@@ -99,7 +116,9 @@ Runtime::Runtime(const TrainConfig& config, Log& log, Communicator& world) : wor
   }
 }
 
-Runtime::~Runtime() = default;
+Runtime::~Runtime() {
+  if (gpu_ != nullptr) gpu_->set_wait_poll({});
+}
 
 std::string Runtime::device_text() const {
   return gpu_ == nullptr ? device() : concat(device(), " (", gpu_->name(), ")");

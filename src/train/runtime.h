@@ -18,7 +18,7 @@ namespace artel {
 class Runtime {
  public:
   /// Resolves device, precision and threads. Errors: a device that this build or machine does not have; more ranks on a
-  /// host than it has GPUs.
+  /// host than it has GPUs; several ranks with GPUs in a build without NCCL.
   Runtime(const TrainConfig& config, Log& log);
   /// As one rank of `world`, which must outlive it. threads: auto shares the processors out among the ranks that may
   /// run on the same ones.
@@ -28,6 +28,7 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   Context& context() { return *context_; }
+  /// For tensors of context().
   Communicator& world() { return *world_; }
   /// The activation type of the run.
   DType dtype() const { return dtype_; }
@@ -46,6 +47,7 @@ class Runtime {
   std::unique_ptr<Backend> backend_;
 
   std::unique_ptr<Communicator> self_;  ///< the world of a process alone
+  std::unique_ptr<Communicator> gpus_;  ///< the world of ranks with GPUs
   Communicator* world_;
   std::unique_ptr<Context> context_;
   DType dtype_ = DType::f32;

@@ -54,9 +54,12 @@ void Trainer::check_replicas() {
 void Trainer::report_memory() {
   const auto tensors = static_cast<double>(runtime_.context().allocator.stats().peak_bytes);
   const auto transfers = static_cast<double>(mesh_.world().buffer_stats().peak_bytes);
+  const bool on_gpu = runtime_.context().allocator.device() == Device::cuda;  // where transfers take tensors
   log_.info(concat("peak memory", mesh_.world().size() > 1 ? concat(" of rank ", mesh_.world().rank()) : "", ": ",
                    format_bytes(tensors), " in tensors",
-                   transfers > 0.0 ? concat(", ", format_bytes(transfers), " beside them in transfers") : ""));
+                   transfers > 0.0
+                       ? concat(", ", format_bytes(transfers), on_gpu ? " of them" : " beside them", " in transfers")
+                       : ""));
 }
 
 Json Trainer::take_bytes_sent() {

@@ -1,9 +1,11 @@
-// One rank of the tests of the MPI transport: mpirun -np N mpi_ranks [cases | late | different | failing | killed].
+// One rank of the tests of a transport that mpirun starts: mpirun -np N mpi_ranks or nccl_ranks
+// [cases | late | different | longer | failing | killed | stuck].
 #include <unistd.h>
 
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -11,12 +13,15 @@
 #include "comm/communicator_cases.h"
 #include "comm/launch.h"
 #include "comm/mesh.h"
+#include "comm/ranks_world.h"
+#include "util/error.h"
 
 namespace artel {
 namespace {
 
 /// What the last rank does wrong while the others are in an all_reduce at step 7.
-void go_wrong(Communicator& world, const std::string& how) {
+void go_wrong(RanksWorld& ranks, const std::string& how) {
+  Communicator& world = ranks.world();
   world.set_step(7);
   world.barrier();
   HostAllocator allocator;
@@ -27,20 +32,24 @@ void go_wrong(Communicator& world, const std::string& how) {
     if (how == "longer") x = case_tensor<float>(allocator, 400000, 1, "x", world.rank());
     if (how == "failing") fail("disk", "required room, found none");
     if (how == "killed") std::raise(SIGKILL);
+    if (how == "stuck") ranks.stop_device();
   }
   world.all_reduce(x, Purpose::gradients);
 }
 
-int run(const std::string& what) {
+}  // namespace
+
+static int run_rank(const std::string& what) {
   // Short messages, so that tensors of the cases are cut.
   MpiOptions options;
   options.max_message_bytes = 100000;
   options.timeout_seconds = what == "cases" ? 60.0 : 2.0;
   const auto session = start_mpi(options, detect_launch());
-  Communicator& world = session->world();
   try {
+    const std::unique_ptr<RanksWorld> ranks = make_ranks_world(session->world());
+    Communicator& world = ranks->world();
     if (what != "cases") {
-      go_wrong(world, what);
+      go_wrong(*ranks, what);
       return 0;
     }
     run_communicator_cases(world);
@@ -48,25 +57,25 @@ int run(const std::string& what) {
     const Mesh mesh(world, MeshLayout({world.size(), expert, 8, 4 * world.size(), 1}));
     mesh.expert().barrier();
     mesh.expert_replicas().barrier();
+    if (const std::string reports = ranks->take_reports(); !reports.empty()) fail("device", reports);
     if (world.rank() == 0) {
       std::printf("%zu cases passed on %d ranks of %s\n", communicator_cases().size(), world.size(),
                   mpi_version().c_str());
     }
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "rank %d: %s\n", world.rank(), error.what());
+    std::fprintf(stderr, "rank %d: %s\n", session->world().rank(), error.what());
     session->abort(1);
   }
   return 0;
 }
 
-}  // namespace
-}  // namespace artel
-
-int main(int argc, char** argv) {
+int run_ranks_main(int argc, char** argv) {
   try {
-    return artel::run(argc > 1 ? argv[1] : "cases");
+    return run_rank(argc > 1 ? argv[1] : "cases");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
   }
 }
+
+}  // namespace artel

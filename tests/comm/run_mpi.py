@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs mpi_ranks under a launcher and checks how it ended: run_mpi.py MPIEXEC NUM_RANKS MPI_RANKS WHAT."""
+"""Runs mpi_ranks or nccl_ranks under a launcher and checks how it ended:
+run_mpi.py MPIEXEC NUM_RANKS MPI_RANKS WHAT [OPTION...]."""
 
 import subprocess
 import sys
@@ -15,6 +16,8 @@ EXPECTED = {
     "longer": (False, ["of 400000 f32", "of 300000 f32", "at step 7"]),
     "failing": (False, ["rank {last}: [disk] required room, found none"]),
     "killed": (False, ["signal 9"]),
+    "stuck": (False, ["required every rank of group 'world' to take part in all_reduce of 300000 f32 (sum, gradients)",
+                      "within 2 s, found it started by all of them, but not at its end", "this is rank", "at step 7"]),
 }
 LIMIT = 15
 
@@ -28,9 +31,9 @@ def options(mpiexec):
 
 
 def main():
-    mpiexec, num_ranks, executable, what = sys.argv[1:]
+    mpiexec, num_ranks, executable, what, *others = sys.argv[1:]
     succeeds, texts = EXPECTED[what]
-    command = [mpiexec, *options(mpiexec), "-n", num_ranks, executable, what]
+    command = [mpiexec, *options(mpiexec), "-n", num_ranks, executable, what, *others]
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     seconds = time.monotonic() - start

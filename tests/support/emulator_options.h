@@ -7,6 +7,7 @@
 //   --emulator-seed N
 //   --emulator-order ascending|random|descending    of threads in a block and of blocks
 //   --emulator-streams eager|lazy|random            when what is enqueued runs
+//   --emulator-devices N                            GPUs that the machine has, for ranks of one host
 //   --emulator-preempt CHANCE                       that another thread goes on at an access to memory (checking build)
 
 namespace artel {

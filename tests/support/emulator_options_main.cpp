@@ -35,10 +35,15 @@ std::uint64_t parse_integer(const char* text, char** end) {
   return std::strtoull(text, end, 10);
 }
 
+int parse_number(const char* text, char** end) {
+  return static_cast<int>(std::strtol(text, end, 10));
+}
+
 bool set_option(std::string_view option, const std::string& value) {
   emulator::Config& config = emulator::config();
   if (option == "--emulator-seed") return read(value, parse_integer, config.seed);
   if (option == "--emulator-preempt") return read(value, std::strtod, config.preempt);
+  if (option == "--emulator-devices") return read(value, parse_number, config.num_devices);
   if (option == "--emulator-order") {
     return choose<Order>(
         value, {{"ascending", Order::ascending}, {"random", Order::random}, {"descending", Order::descending}},
