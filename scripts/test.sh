@@ -144,7 +144,7 @@ emulated_kernels() {  # executable, label, order of threads, schedule of streams
 }
 
 cuda() {  # what can be shown of the CUDA backend without a GPU
-  local tests=build/release/tests streams s options targets=(--target artel_cuda)
+  local tests=build/release/tests streams s options targets=(--target artel_cuda artel_nccl)
   export PATH="$cuda_root/bin:$PATH"
   if $full; then targets=(); else not_run+=("executables linked with CUDA's own libraries (nvcc's objects were built)"); fi
   if build cuda "${targets[@]}"; then
@@ -168,6 +168,8 @@ cuda() {  # what can be shown of the CUDA backend without a GPU
         emulated_kernels test_model_checked "checked models" random "$streams" "$s" --emulator-preempt 0.01
       done
     done
+    check "two ranks with emulated GPUs under every schedule" python3 tests/train/run_backends.py build/release/artel \
+      "$tests/gpu/artel_emulated" ranks ranks-resume --all --seed "$seed" --mpiexec "$(command -v mpirun)"
     log="$logs/build-asan-kernels.log"
     if cmake --build build/release --target test_kernels_asan test_emulator_asan >"$log" 2>&1; then
       emulated "$tests/emulator/test_emulator_asan" "emulator with the address sanitizer"
@@ -189,7 +191,8 @@ cuda() {  # what can be shown of the CUDA backend without a GPU
     emulated "$tests/gpu/test_model_emulated" "models" --emulator-streams lazy "${options[@]}"
     wait "$checked"
     count "emulated checked kernels" "$logs/emulated-checked-kernels.log" $?
-    not_run+=("emulated kernels under every order, schedule and seed, in large shapes, with the address sanitizer (a draw ran; of the checked ones a third of the cases)")
+    not_run+=("emulated kernels under every order, schedule and seed, in large shapes, with the address sanitizer (a draw ran; of the checked ones a third of the cases)"
+      "two ranks with emulated GPUs under every schedule (a draw ran)")
   fi
   run_labelled build/release emulated
 }
