@@ -168,6 +168,7 @@ cuda() {  # what can be shown of the CUDA backend without a GPU
         emulated_kernels test_model_checked "checked models" random "$streams" "$s" --emulator-preempt 0.01
       done
     done
+    check "mutated kernels" python3 tests/gpu/mutate_kernels.py build/release
     check "two ranks with emulated GPUs under every schedule" python3 tests/train/run_backends.py build/release/artel \
       "$tests/gpu/artel_emulated" ranks ranks-resume --all --seed "$seed" --mpiexec "$(command -v mpirun)"
     log="$logs/build-asan-kernels.log"
@@ -192,7 +193,7 @@ cuda() {  # what can be shown of the CUDA backend without a GPU
     wait "$checked"
     count "emulated checked kernels" "$logs/emulated-checked-kernels.log" $?
     not_run+=("emulated kernels under every order, schedule and seed, in large shapes, with the address sanitizer (a draw ran; of the checked ones a third of the cases)"
-      "two ranks with emulated GPUs under every schedule (a draw ran)")
+      "two ranks with emulated GPUs under every schedule (a draw ran), mutated kernels")
   fi
   run_labelled build/release emulated
 }
