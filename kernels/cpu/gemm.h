@@ -23,7 +23,7 @@ struct GemmTile {
   std::int64_t ldc = 0;
   bool accumulate = false;
 
-  auto operator<=>(const GemmTile&) const = default;
+  auto operator<=>(const GemmTile&) const = default;  // NOLINT(modernize-use-nullptr): the check misreads "<=>"
 };
 
 /// What a product of bf16 operands is prepared for: A and B bf16, C f32 or bf16 (rounded once, after adding).
@@ -32,7 +32,7 @@ struct Bf16Shape {
   DType c_type = DType::f32;
   bool pack_b = false;  ///< B is brought once into the form that the processor likes (pack) and then used many times
 
-  auto operator<=>(const Bf16Shape&) const = default;
+  auto operator<=>(const Bf16Shape&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 /// A product of bf16 operands made ready for one shape; belongs to the Gemm that made it.

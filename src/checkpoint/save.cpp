@@ -151,7 +151,7 @@ std::string commit_shares(FileLayer& files, const std::string& directory, const 
   }
   check_tilings(manifest.tensors);
   write_manifest(files, temporary_path(directory, head.step), manifest);
-  const std::string path = commit_checkpoint(files, directory, head.step);
+  std::string path = commit_checkpoint(files, directory, head.step);
   try {
     write_latest(files, directory, head.step);
     remove_oldest(files, directory, keep);
