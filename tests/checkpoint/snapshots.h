@@ -10,16 +10,10 @@
 
 #include "checkpoint/layout.h"
 #include "checkpoint/store.h"
+#include "support/unsynced_file_layer.h"
 #include "util/crc32c.h"
 
 namespace artel {
-
-/// A file system whose fsync returns at once: FailingFileLayer keeps account of what was synced.
-class UnsyncedFileLayer : public PosixFileLayer {
- public:
-  void fsync(OutputFile& file) override { static_cast<void>(file); }
-  void fsync_directory(const std::string& path) override { static_cast<void>(path); }
-};
 
 /// The bytes of a rectangle of a tensor: those of element e of the whole tensor depend on (name, version, e).
 inline std::vector<std::uint8_t> element_bytes(std::string_view name, const Shape& shape, DType dtype,

@@ -9,6 +9,7 @@
 #include "support/error_text.h"
 #include "support/failing_file_layer.h"
 #include "support/temporary_directory.h"
+#include "support/unsynced_file_layer.h"
 #include "util/text.h"
 
 using namespace artel;
@@ -17,7 +18,7 @@ namespace {
 
 struct Fixture {
   TemporaryDirectory directory;
-  PosixFileLayer files;
+  UnsyncedFileLayer files;
   std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(ARTEL_SOURCE_DIR "/tests/golden/tokenizers/gpt2.json");
   TokenizeOptions options;
 
@@ -33,7 +34,7 @@ struct Fixture {
     options.end_id = tokenizer->end_of_document();
     options.output.prefix = directory.file("out/x");
     options.block_bytes = 200;
-    options.journal_bytes = 500;
+    options.journal_bytes = 1500;
   }
   void write(const std::string& name, const std::string& bytes) {
     write_file_atomic(files, directory.file(name), bytes);

@@ -49,12 +49,12 @@ TEST_CASE("The trainer merges what the reference library's trainer merges, in it
 }
 
 TEST_CASE("What was trained can be read, counts as trained, and gives back any bytes") {
+  const std::vector<std::string> lines = texts();
   for (const SplitPattern& pattern : json_patterns()) {
     BpeTrainingOptions options;
     options.pattern = pattern.name;
     options.vocab_size = 500;
     options.special_tokens = {"<|endoftext|>", "<|caf\u00e9|>"};
-    const std::vector<std::string> lines = texts();
     const TrainedBpe bpe = train_bpe(count(lines, options), options);
     const auto tokenizer = read_tokenizer_json(tokenizer_json_of(bpe, options), "trained.json");
     CHECK(tokenizer->num_ids() == 500);
