@@ -107,7 +107,7 @@ export PATH="$cuda_root/bin:$PATH"
 
 # ---- build
 arguments=(-G Ninja -S . -B "$out/build" -DCMAKE_BUILD_TYPE=Release -DARTEL_CUDA=ON -DARTEL_MPI=OFF -DARTEL_ONEDNN=OFF
-  -DARTEL_EMULATOR=OFF "-DCMAKE_CUDA_ARCHITECTURES=$capability" "-DCMAKE_CUDA_COMPILER=$cuda_root/bin/nvcc")
+  -DARTEL_TOKENIZERS=OFF -DARTEL_EMULATOR=OFF "-DCMAKE_CUDA_ARCHITECTURES=$capability" "-DCMAKE_CUDA_COMPILER=$cuda_root/bin/nvcc")
 if [[ -d $packages_folder ]]; then
   root=$PWD/$packages_folder/usr
   libraries=$(dirname "$(find "$root/lib" -name 'libyaml-cpp.so' | head -1)")

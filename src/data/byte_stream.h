@@ -7,6 +7,9 @@
 
 namespace artel {
 
+/// Where unpacked bytes come from.
+class ByteSource;
+
 /// The bytes of a file from its beginning, unpacked if it begins as gzip or zstd files do (several members or frames
 /// behind one another are one stream). Throws Error naming the file and the byte for damaged or truncated archives.
 class ByteStream {
@@ -24,11 +27,8 @@ class ByteStream {
   int64_t stored_bytes() const;
   const std::string& path() const;
 
-  /// Where unpacked bytes come from.
-  class Source;
-
  private:
-  std::unique_ptr<Source> source_;
+  std::unique_ptr<ByteSource> source_;
 };
 
 }  // namespace artel

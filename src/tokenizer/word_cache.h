@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <string_view>
-#include <vector>
 
 namespace artel {
 
@@ -17,21 +19,23 @@ class WordCache {
   static constexpr size_t max_ids = 8;
 
   struct Slot {
-    uint32_t tag = 0;
-    uint8_t num_bytes = 0;  ///< 0: empty
-    uint8_t num_ids = 0;
+    uint32_t tag;
+    uint8_t num_bytes;  ///< 0: empty
+    uint8_t num_ids;
     std::array<char, max_bytes> bytes;
     std::array<int32_t, max_ids> ids;
   };
   static_assert(sizeof(Slot) == 64);
 
-  WordCache() : slots_(num_slots) {}
+  WordCache() : slots_(static_cast<Slot*>(std::calloc(num_slots, sizeof(Slot)))) {
+    if (!slots_) throw std::bad_alloc();
+  }
 
   /// The place of a piece of 1 to max_bytes bytes; whether it `holds` it is another matter.
   Slot& place(std::string_view piece, uint32_t& tag) {
     const uint64_t hash = hash_of(piece);
     tag = static_cast<uint32_t>(hash);
-    return slots_[hash >> (64 - log2_slots)];
+    return slots_.get()[hash >> (64 - log2_slots)];
   }
   static bool holds(const Slot& slot, uint32_t tag, std::string_view piece) {
     return slot.tag == tag && slot.num_bytes == piece.size() &&
@@ -64,7 +68,11 @@ class WordCache {
     return (hash ^ (hash >> 32)) * 0x9E3779B97F4A7C15U;
   }
 
-  std::vector<Slot> slots_;
+  // From calloc: a place that is never used costs no memory.
+  struct Free {
+    void operator()(Slot* slots) const { std::free(slots); }
+  };
+  std::unique_ptr<Slot, Free> slots_;
 };
 
 }  // namespace artel
