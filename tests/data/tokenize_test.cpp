@@ -27,7 +27,7 @@ struct Fixture {
     for (int i = 0; i < 60; ++i) first += concat("Document ", i * 7919, " of words, don't\n\nyou know?  ", i, "\n;");
     for (int i = 0; i < 40; ++i) second += concat("{\"id\":", i, ",\"text\":\"line ", i, " caf\u00e9\\n\"}\n");
     write("a.txt", first);
-    write("b.txt", first.substr(5, 900));
+    write("b.txt", ";" + first.substr(5, 900) + ";;tail;");
     write("c.jsonl", second);
     options.inputs = {directory.file("a.txt"), directory.file("b.txt")};
     options.format.separator = ";";
@@ -65,8 +65,9 @@ struct Fixture {
       for (size_t begin = 0; begin < text.size();) {
         const size_t end = std::min(text.find(';', begin), text.size());
         if (end > begin) {
+          if (options.document_end == DocumentEnd::prepend) ids.push_back(options.end_id);
           for (const int32_t id : tokenizer->encode(text.substr(begin, end - begin))) ids.push_back(id);
-          ids.push_back(options.end_id);
+          if (options.document_end == DocumentEnd::append) ids.push_back(options.end_id);
         }
         begin = end + 1;
       }
@@ -87,7 +88,8 @@ std::vector<int32_t> ids_of(const std::string& bytes) {
 
 TEST_CASE("The ids of files are those of their documents, for any block size and number of threads") {
   Fixture fixture;
-  fixture.run(fixture.files);
+  fixture.options.document_end = GENERATE(DocumentEnd::append, DocumentEnd::prepend, DocumentEnd::none);
+  CHECK(fixture.run(fixture.files).progress.num_empty == 2);
   const auto reference = fixture.made();
   REQUIRE(reference.size() == 1);
   CHECK(ids_of(reference.at("x.bin")) == fixture.expected_ids());
@@ -96,7 +98,7 @@ TEST_CASE("The ids of files are those of their documents, for any block size and
       fixture.clear();
       fixture.options.block_bytes = block_bytes;
       fixture.options.num_threads = threads;
-      fixture.run(fixture.files);
+      CHECK(fixture.run(fixture.files).progress.num_empty == 2);
       INFO(block_bytes << " bytes, " << threads << " threads");
       REQUIRE(fixture.made() == reference);
     }
