@@ -50,6 +50,9 @@ struct AttentionShape {
   std::int64_t num_heads = 0;        ///< H
   std::int64_t num_kv_heads = 0;     ///< J, divides H
   std::int64_t head_dim = 0;         ///< h, even
+  /// [T] i32: the first position of its sequence that a token sees, which is where its document begins and positions
+  /// are counted from; 0 to the token's own, and never falling along a sequence. Undefined: 0 for all.
+  Tensor document_starts = {};
 
   std::int64_t num_tokens() const { return num_sequences * sequence_length; }
   std::int64_t num_qkv_heads() const { return num_heads + 2 * num_kv_heads; }
@@ -163,18 +166,19 @@ class Backend {
 
   // ---- attention
   // -----------------------------------------------------------------------------------------------------
-  /// Rotates the query and key heads of qkv [T, H + 2J, h] (queries, keys, values) by the position t mod Q, halves
-  /// convention of HF rotate_half; cos_sin [Q, h] f32 holds h/2 cosines, then h/2 sines. With q_norm and k_norm [h] act
-  /// (both or neither) every query and key head is RMS-normed first: rstd [T, H + J] f32. y act may be qkv itself only
-  /// without norms; the value heads are copied.
+  /// Rotates the query and key heads of qkv [T, H + 2J, h] (queries, keys, values) by the position t mod Q, less the
+  /// token's document_starts; halves convention of HF rotate_half; cos_sin [Q, h] f32 holds h/2 cosines, then h/2
+  /// sines. With q_norm and k_norm [h] act (both or neither) every query and key head is RMS-normed first: rstd [T, H +
+  /// J] f32. y act may be qkv itself only without norms; the value heads are copied.
   virtual void rope(In qkv, In cos_sin, const AttentionShape& shape, In q_norm, In k_norm, float eps, Out y,
                     Out rstd) = 0;
   /// dqkv act = ; dq_norm, dk_norm [h] f32 +=. qkv (the input of the forward), norms and rstd undefined without norms.
   /// dqkv may be dy itself.
   virtual void rope_backward(In dy, In cos_sin, const AttentionShape& shape, In qkv, In q_norm, In k_norm, In rstd,
                              Out dqkv, InOut dq_norm, InOut dk_norm) = 0;
-  /// Causal attention with grouped queries, softmax scale 1/sqrt(h), in blocks: memory linear in Q.
-  /// qkv [T, H + 2J, h] -> y [T, H, h]; lse [B, H, Q] f32 = log of the sum of exponentials of the scaled scores.
+  /// Causal attention with grouped queries, softmax scale 1/sqrt(h), in blocks: memory linear in Q. With
+  /// document_starts a token sees its own document alone, and blocks of other documents cost nothing. qkv [T, H + 2J,
+  /// h] -> y [T, H, h]; lse [B, H, Q] f32 = log of the sum of exponentials of the scaled scores.
   virtual void attention(In qkv, const AttentionShape& shape, Out y, Out lse) = 0;
   /// dqkv [T, H + 2J, h] act =.
   virtual void attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv) = 0;

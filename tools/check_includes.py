@@ -49,6 +49,7 @@ HOMES = {
     "unicode/": ["src/tokenizer/unicode.cpp"],
     "zlib.h": ["src/data/archives.cpp"],
     "zstd.h": ["src/data/archives.cpp"],
+    "glob.h": ["src/util/files.cpp"],
     "dnnl": ["kernels/cpu/onednn"],
     "oneapi/": ["kernels/cpu/onednn"],
     "omp.h": ["kernels/cpu/onednn"],

@@ -32,6 +32,7 @@ void check_attention_shape(const char* op, const AttentionShape& s) {
   if (s.head_dim < 2 || s.head_dim % 2 != 0) {
     fail(op, "required an even head_dim, found " + std::to_string(s.head_dim));
   }
+  if (s.document_starts.defined()) check_dense(op, "document_starts", s.document_starts, {s.num_tokens()}, DType::i32);
 }
 
 DType check_attention(In qkv, const AttentionShape& shape, Out y, Out lse) {

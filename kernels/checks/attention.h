@@ -4,7 +4,8 @@
 
 namespace artel {
 
-/// The sizes make sense: nothing negative, num_kv_heads divides num_heads, head_dim even.
+/// The sizes make sense: nothing negative, num_kv_heads divides num_heads, head_dim even; document_starts has a number
+/// for every token.
 void check_attention_shape(const char* op, const AttentionShape& shape);
 
 /// The shape of queries, keys and values side by side: [T, H + 2J, h].

@@ -52,6 +52,7 @@ class HeadWorker {
         first_token_(sequence * shape.sequence_length),
         ld_(cpu::padded_ld(shape.head_dim)),
         scale_(static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)))),
+        starts_(shape.document_starts.defined() ? shape.document_starts.data<std::int32_t>() + first_token_ : nullptr),
         worker_(worker) {
     scores_ = scratch(scores_slot, 2 * query_block * score_ld);
     dscores_ = scores_ + query_block * score_ld;
@@ -63,7 +64,7 @@ class HeadWorker {
 
   /// y and lse of the queries of a head; `head_lse` [Q].
   void forward(In qkv, std::int64_t head, Range queries, Out y, float* head_lse) {
-    load_keys(qkv, kv_head_of(head), {0, queries.end});
+    load_keys(qkv, kv_head_of(head), {first_seen(queries), queries.end});
     float* const max = stats_;
     float* const sum = stats_ + query_block;
     for_query_blocks(queries, [&](Range block) {
@@ -71,7 +72,7 @@ class HeadWorker {
       std::fill_n(out_, block.length() * ld_, 0.0F);
       std::fill_n(max, block.length(), -std::numeric_limits<float>::infinity());
       std::fill_n(sum, block.length(), 0.0F);
-      for_key_blocks(block, {0, block.end}, [&](Range keys) {
+      for_key_blocks({first_seen(block), block.end}, [&](Range keys) {
         const cpu::ScoreBlock scores = multiply_by_keys(q_, block, k_, keys, scores_);
         rows_.softmax(scores, max, sum, out_, ld_, shape_.head_dim);
         multiply_scores(scores_, block, keys, v_, out_);
@@ -82,11 +83,12 @@ class HeadWorker {
   }
 
   /// What the queries of a range of heads, all of one key/value head, and a range of keys do to the gradients. Stores
-  /// dq when the keys begin at 0 and reach the last query (`with_dq`), dk and dv when the queries and heads are all
-  /// that see these keys (`with_dkv`).
+  /// dq when the keys are all that the queries see (`with_dq`), dk and dv when the queries and heads are all that see
+  /// these keys (`with_dkv`).
   void backward(In qkv, In y, In lse, In dy, Range heads, Range queries, Range keys, bool with_dq, bool with_dkv,
                 Out dqkv) {
     const std::int64_t kv_head = kv_head_of(heads.begin);
+    if (!with_dkv) keys.begin = std::max(keys.begin, first_seen(queries));
     load_keys(qkv, kv_head, keys);
     if (with_dkv) {
       dk_ = scratch(key_grads_slot, 2 * keys.length() * ld_);
@@ -96,13 +98,15 @@ class HeadWorker {
     for (std::int64_t head = heads.begin; head < heads.end; ++head) {
       const float* const head_lse = lse.data<float>() + lse_row(head) * shape_.sequence_length;
       for_query_blocks(queries, [&](Range block) {
+        const Range seen = {std::max(keys.begin, first_seen(block)), std::min(keys.end, block.end)};
+        if (seen.length() <= 0 && !with_dq) return;  // the documents of these queries begin behind the keys
         load(y, head, block, out_);
         load(dy, head, block, dy_);
         rows_.delta(block.length(), dy_, out_, ld_, shape_.head_dim, stats_);
         load(qkv, head, block, q_);
         float* const dq = out_;  // y is not needed any more
         if (with_dq) std::fill_n(dq, block.length() * ld_, 0.0F);
-        for_key_blocks(block, keys, [&](Range part) {
+        for_key_blocks(seen, [&](Range part) {
           const cpu::ScoreBlock scores = multiply_by_keys(q_, block, k_, part, scores_);
           multiply_by_keys(dy_, block, v_, part, dscores_);
           rows_.gradient(scores, head_lse + block.begin, stats_, dscores_);
@@ -146,17 +150,18 @@ class HeadWorker {
     load(qkv, shape_.num_heads + shape_.num_kv_heads + kv_head, keys, v_);
   }
 
+  // The first key that any of the queries sees.
+  std::int64_t first_seen(Range queries) const { return starts_ == nullptr ? 0 : starts_[queries.begin]; }
+
   template <class Body>
   static void for_query_blocks(Range queries, const Body& body) {
     for (std::int64_t q = queries.begin; q < queries.end; q += query_block) {
       body(Range{q, std::min(q + query_block, queries.end)});
     }
   }
-  // The blocks of `keys` that the last of the queries sees.
   template <class Body>
-  static void for_key_blocks(Range queries, Range keys, const Body& body) {
-    const std::int64_t end = std::min(keys.end, queries.end);
-    for (std::int64_t k = keys.begin; k < end; k += key_block) body(Range{k, std::min(k + key_block, end)});
+  static void for_key_blocks(Range keys, const Body& body) {
+    for (std::int64_t k = keys.begin; k < keys.end; k += key_block) body(Range{k, std::min(k + key_block, keys.end)});
   }
 
   // scores [queries, keys] = x · matrix^T, with x [queries, head_dim] and rows `keys` of the matrix.
@@ -170,7 +175,14 @@ class HeadWorker {
                             .ldb = ld_,
                             .ldc = score_ld},
                            x, matrix + (keys.begin - first_key_) * ld_, scores);
-    return {scores, score_ld, queries.length(), keys.length(), queries.begin - keys.begin + 1, scale_};
+    return {scores,
+            score_ld,
+            queries.length(),
+            keys.length(),
+            queries.begin - keys.begin + 1,
+            scale_,
+            starts_ == nullptr ? nullptr : starts_ + queries.begin,
+            keys.begin};
   }
   // to [queries, head_dim] += scores · rows `keys` of the matrix.
   void multiply_scores(const float* scores, Range queries, Range keys, const float* matrix, float* to) const {
@@ -202,6 +214,7 @@ class HeadWorker {
   std::int64_t first_token_;
   std::int64_t ld_;  // of all copies but scores
   float scale_;
+  const std::int32_t* starts_;  // of the sequence's tokens, or null
   int worker_;
   std::int64_t first_key_ = 0;
   float *k_ = nullptr, *v_ = nullptr, *dk_ = nullptr, *dv_ = nullptr;  // [keys from first_key_ on, head_dim]

@@ -25,7 +25,7 @@ T* data_or_null(const Tensor& t) {
 }
 
 cpu::RopeShape rows_shape(const AttentionShape& s) {
-  return {s.sequence_length, s.num_heads, s.num_kv_heads, s.head_dim};
+  return {s.sequence_length, s.num_heads, s.num_kv_heads, s.head_dim, data_or_null<std::int32_t>(s.document_starts)};
 }
 
 template <class Run>

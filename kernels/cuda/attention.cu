@@ -65,10 +65,11 @@ struct Softmax {
   float sum = 0.0F;
 };
 
-/// The first num_visible scores of a row become powers of 2, less the largest, as T in the memory of the scores; the
-/// others 0. The factor of what was summed before is put behind the row and returned.
-template <class T, int num_keys>
-__device__ float soften_row(float* row, int num_visible, float scale, Softmax& state) {
+/// The scores from num_hidden to num_visible of a row become powers of 2, less the largest, as T in the memory of the
+/// scores; the others 0. The factor of what was summed before is put behind the row and returned. Without `documents`
+/// num_hidden is 0, and one score at least is visible.
+template <class T, int num_keys, bool documents>
+__device__ float soften_row(float* row, int num_hidden, int num_visible, float scale, Softmax& state) {
   float scores[num_keys];
 #pragma unroll
   for (int i = 0; i < num_keys; i += 4) {
@@ -80,13 +81,19 @@ __device__ float soften_row(float* row, int num_visible, float scale, Softmax& s
 #pragma unroll
     for (int i = 0; i < num_keys; ++i) scores[i] = i < num_visible ? scores[i] : -INFINITY;
   }
+  if (documents && num_hidden > 0) {
+#pragma unroll
+    for (int i = 0; i < num_keys; ++i) scores[i] = i < num_hidden ? -INFINITY : scores[i];
+  }
   float largest = state.largest;
 #pragma unroll
   for (const float score : scores) largest = fmaxf(largest, score);
+  // Nothing seen so far: any number will do to take away from minus infinity.
+  const float offset = documents && largest == -INFINITY ? 0.0F : largest;
   float sum = 0.0F;
 #pragma unroll
   for (float& score : scores) {
-    score = exp2f(score - largest);
+    score = exp2f(score - offset);
     sum += score;
   }
   constexpr int width = simt::pack_width<T>;
@@ -97,7 +104,7 @@ __device__ float soften_row(float* row, int num_visible, float scale, Softmax& s
     for (int j = 0; j < width; ++j) pack.values[j] = simt::from_float<T>(scores[i + j]);
     reinterpret_cast<Pack<T, width>*>(row)[i / width] = pack;
   }
-  const float factor = exp2f(state.largest - largest);
+  const float factor = exp2f(state.largest - offset);
   row[num_keys] = factor;
   state.sum = state.sum * factor + sum;
   state.largest = largest;
@@ -144,8 +151,9 @@ struct Place {
   }
 };
 
-/// qkv [T, H + 2J, h] -> y [T, H, h], lse [B, H, Q], all =. A block for each tile of queries of each head.
-template <class T, int head_dim>
+/// qkv [T, H + 2J, h] -> y [T, H, h], lse [B, H, Q], all =. A block for each tile of queries of each head, which begins
+/// with the first key that its first query sees.
+template <class T, int head_dim, bool documents>
 __global__ void __launch_bounds__(num_threads, 2)
     attention_kernel(const T* __restrict__ qkv, AttentionSizes sizes, T* __restrict__ y, float* __restrict__ lse) {
   SIMT_DYNAMIC_SHARED(memory);
@@ -158,6 +166,15 @@ __global__ void __launch_bounds__(num_threads, 2)
   const int last_query_of_warp = place.first_query + (warp + 1) * warp_size - 1;
   const int num_visible_keys = min(place.length, place.first_query + num_queries);
   const float scale = sizes.scale * cuda::log2_e;
+  int first_seen = 0;  // of the lane's query, of the warp's queries, of the block's queries
+  int first_seen_by_warp = 0;
+  int first_seen_by_block = 0;
+  if constexpr (documents) {
+    const int* const starts = sizes.document_starts + place.first_token;
+    first_seen = query < place.length ? starts[query] : 0;
+    first_seen_by_warp = __shfl_sync(simt::full_mask, first_seen, 0);
+    first_seen_by_block = starts[place.first_query];
+  }
 
   simt::TileCopy<T, num_keys, head_dim, num_threads> copy;
   const auto fetch = [&](const T* head, int first) {
@@ -168,7 +185,7 @@ __global__ void __launch_bounds__(num_threads, 2)
     fetch(place.queries, place.first_query + q);
     copy.put(shared.queries + q * ld);
   }
-  fetch(place.keys, 0);
+  fetch(place.keys, first_seen_by_block);
   copy.put(shared.keys);
   float* const scores = shared.scores + warp * warp_size * score_ld;
   if (warp == 0) shared.positions[threadIdx.x] = simt::TilePositions::find<T>(scores);
@@ -177,14 +194,15 @@ __global__ void __launch_bounds__(num_threads, 2)
   Softmax state;
   __syncthreads();
 
-  for (int first_key = 0; first_key < num_visible_keys; first_key += num_keys) {
+  for (int first_key = first_seen_by_block; first_key < num_visible_keys; first_key += num_keys) {
     fetch(place.values, first_key);
-    const bool sees_keys = first_key <= last_query_of_warp;
+    const bool sees_keys = first_key <= last_query_of_warp && (!documents || first_key + num_keys > first_seen_by_warp);
     if (sees_keys) {
       multiply_by_keys(shared, warp, scores);
       __syncwarp();
       const int lane = static_cast<int>(threadIdx.x) % warp_size;
-      const float factor = soften_row<T, num_keys>(scores + lane * score_ld, query - first_key + 1, scale, state);
+      const float factor = soften_row<T, num_keys, documents>(scores + lane * score_ld, first_seen - first_key,
+                                                              query - first_key + 1, scale, state);
       __syncwarp();
       if (__any_sync(simt::full_mask, factor != 1.0F)) {
         scale_rows<T, head_dim / simt::tile_size, num_keys, score_ld>(sums, shared.positions[lane], scores);
@@ -227,8 +245,11 @@ void CudaBackend::attention(In qkv, const AttentionShape& shape, Out y, Out lse)
       const cuda::AlignedInput<T> from(op, qkv, stream_, [&](auto n) { return scratch_of<T>(1, n); });
       const cuda::AlignedOutput<T> to(y, [&](auto n) { return scratch_of<T>(2, n); });
       const std::int64_t num_blocks = shape.num_sequences * shape.num_heads * sizes.num_tiles;
-      simt::launch(op, stream_, attention_kernel<T, head_dim>, simt::num_blocks(op, num_blocks), num_threads,
-                   sizeof(Shared<T, head_dim>), from.data(), sizes, to.data(), cuda::device_data<float>(lse));
+      cuda::with_documents(shape, [&](auto documents) {
+        simt::launch(op, stream_, attention_kernel<T, head_dim, documents>, simt::num_blocks(op, num_blocks),
+                     num_threads, sizeof(Shared<T, head_dim>), from.data(), sizes, to.data(),
+                     cuda::device_data<float>(lse));
+      });
       to.finish(op, stream_);
     });
   });

@@ -14,22 +14,31 @@ namespace artel::cuda {
 
 /// Sizes of an attention as kernels see them.
 struct AttentionSizes {
-  int num_heads;        // H
-  int num_kv_heads;     // J
-  int sequence_length;  // Q
-  int num_tiles;        // of a sequence
-  float scale;          // of scores
+  int num_heads;               // H
+  int num_kv_heads;            // J
+  int sequence_length;         // Q
+  int num_tiles;               // of a sequence
+  float scale;                 // of scores
+  const int* document_starts;  // of every token: the first position of its sequence that it sees; null: 0
 
   __host__ AttentionSizes(const AttentionShape& shape, int tile)
       : num_heads(static_cast<int>(shape.num_heads)),
         num_kv_heads(static_cast<int>(shape.num_kv_heads)),
         sequence_length(static_cast<int>(shape.sequence_length)),
         num_tiles(static_cast<int>(simt::ceil_div<std::int64_t>(shape.sequence_length, tile))),
-        scale(static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)))) {}
+        scale(static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)))),
+        document_starts(device_data<int>(shape.document_starts)) {}
 
   __device__ int num_qkv_heads() const { return num_heads + 2 * num_kv_heads; }
   __device__ int kv_head_of(int head) const { return head / (num_heads / num_kv_heads); }
 };
+
+/// Calls body(std::bool_constant<whether tokens see their documents alone>()): kernels are made for both, so that the
+/// one does not pay for the other.
+template <class Body>
+void with_documents(const AttentionShape& shape, const Body& body) {
+  shape.document_starts.defined() ? body(std::true_type()) : body(std::false_type());
+}
 
 constexpr float log2_e = 1.4426950408889634F;
 constexpr float ln_2 = 0.6931471805599453F;

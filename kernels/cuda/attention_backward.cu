@@ -10,6 +10,7 @@
 
 #include "kernels/checks/attention.h"
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/warp_tiles.cuh"
 
@@ -17,22 +18,20 @@ namespace artel {
 namespace {
 
 using cuda::AttentionSizes;
+using cuda::num_rows_of;
+using cuda::QueryNumbers;
+using cuda::Rows;
+using cuda::SharedNumbers;
+using cuda::Work;
 using simt::tile_size;
 using simt::warp_size;
 
-constexpr int num_threads = 4 * warp_size;
-
-/// Whose gradients a block computes.
-enum class Rows : bool { queries, keys };
+constexpr int num_threads = cuda::gradient_threads;
 
 // Beside the sums of two gradients of long heads there are few registers left: they go without the next tile on its
 // way during the products, half of a quarter of the scores is computed at a time, and one step of a product.
 template <int head_dim, Rows rows_are>
 constexpr bool is_crowded = rows_are == Rows::keys&& head_dim >= 96;
-
-// Rows and columns of a tile: six matrices must fit into shared memory.
-template <class T>
-constexpr int num_rows_of = sizeof(T) == 2 ? 64 : 32;
 
 template <class T, int head_dim>
 struct Shared {
@@ -47,39 +46,6 @@ struct Shared {
   static constexpr std::size_t size(Rows rows_are) {
     return sizeof(Shared) - (rows_are == Rows::keys ? 0 : sizeof(probs));
   }
-};
-
-/// lse as a power of 2 and delta of the queries of a tile, on their way to shared memory in one register per thread.
-template <int num_queries>
-class QueryNumbers {
- public:
-  struct Shared {
-    float lse[num_queries];
-    float delta[num_queries];
-  };
-
-  /// Of query `first` and those behind it; lse and delta [Q] are those of the head.
-  __device__ void fetch(const float* lse, const float* delta, int first, int length) {
-    const int i = static_cast<int>(threadIdx.x);
-    value_ = 0.0F;
-    if (i < num_queries) {
-      if (first + i < length) value_ = lse[first + i] * cuda::log2_e;
-    } else if (i < 2 * num_queries) {
-      if (first + i - num_queries < length) value_ = delta[first + i - num_queries];
-    }
-  }
-  __device__ void put(Shared& to) const {
-    const int i = static_cast<int>(threadIdx.x);
-    if (i < num_queries) {
-      to.lse[i] = value_;
-    } else if (i < 2 * num_queries) {
-      to.delta[i - num_queries] = value_;
-    }
-  }
-
- private:
-  static_assert(2 * num_queries <= num_threads);
-  float value_;
 };
 
 /// Heads of one sequence in global memory.
@@ -119,7 +85,7 @@ struct Sequence {
 };
 
 /// What one warp does of a tile of scores: its quarter, whose first row and column these are.
-template <class T, int head_dim, Rows rows_are>
+template <class T, int head_dim, Rows rows_are, bool documents>
 struct Quarter {
   static constexpr bool keys = rows_are == Rows::keys;
   static constexpr int num_rows = num_rows_of<T>;
@@ -128,25 +94,27 @@ struct Quarter {
   static constexpr int num_slices = is_crowded<head_dim, rows_are> ? num_tiles : 1;
   static constexpr int steps = is_crowded<head_dim, rows_are> ? 1 : 2;
   using Slice = simt::WarpTiles<T, num_tiles, num_tiles / num_slices>;
-  using Numbers = typename QueryNumbers<num_rows>::Shared;
+  using Numbers = SharedNumbers<num_rows, documents>;
 
   int row;
   int column;
   const simt::TilePositions* lanes;  // in shared memory
 
   /// probs (rows: keys) and dscores =. `distance`: from the position of the first row of the tile to that of the first
-  /// column; a key is seen by the queries at its position and behind. Queries behind the end of the sequence have
-  /// dy = 0, and so whatever their probs are adds nothing.
-  __device__ void compute(Shared<T, head_dim>& shared, const Numbers& queries, float scale, int distance) const {
+  /// column; a key is seen by the queries at its position and behind, with `documents` those that see as far back.
+  /// first_key: position of the tile's first key. Queries behind the end of the sequence have dy = 0, and so whatever
+  /// their probs are adds nothing.
+  __device__ void compute(Shared<T, head_dim>& shared, const Numbers& queries, float scale, int distance,
+                          int first_key) const {
 #pragma unroll
     for (int slice = 0; slice < num_slices; ++slice) {
-      compute_slice(shared, queries, scale, distance, column + slice * (num_rows / 2 / num_slices));
+      compute_slice(shared, queries, scale, distance, first_key, column + slice * (num_rows / 2 / num_slices));
     }
   }
 
  private:
   __device__ void compute_slice(Shared<T, head_dim>& shared, const Numbers& queries, float scale, int distance,
-                                int first_column) const {
+                                int first_key, int first_column) const {
     Slice scores, dprobs;
     scores.clear();
     scores.template add_product<true, head_dim, steps>(shared.rows[0] + row * ld, ld,
@@ -166,13 +134,17 @@ struct Quarter {
         const int query = (keys ? i_column : i_row) + outer * tile_size;  // in the tile
         const float lse = queries.lse[query];
         const float delta = queries.delta[query];
+        int num_hidden = 0;  // keys at the beginning of the tile
+        if constexpr (documents) num_hidden = queries.first_seen[query] - first_key;
 #pragma unroll
         for (int inner = 0; inner < num_inner; ++inner) {
           const int r = keys ? inner : outer;
           const int c = keys ? outer : inner;
           const int ahead = (i_row - i_column) + (r - c) * tile_size - distance;  // row's position less column's
           const float power = exp2f(fmaf(scores.sums[r][c].x[i], scale, -lse));
-          const float prob = (keys ? ahead <= 0 : ahead >= 0) ? power : 0.0F;
+          const int key = keys ? i_row + r * tile_size : i_column + c * tile_size;  // in the tile
+          const bool is_seen = (keys ? ahead <= 0 : ahead >= 0) && (!documents || key >= num_hidden);
+          const float prob = is_seen ? power : 0.0F;
           const float dscore = prob * (dprobs.sums[r][c].x[i] - delta);
           const int at = i_row * score_ld + i_column + (r * score_ld + c) * tile_size;
           if constexpr (keys) shared.probs[at] = simt::from_float<T>(prob);
@@ -183,49 +155,18 @@ struct Quarter {
   }
 };
 
-/// What a block has to do: a tile of rows of one head, those that meet the most columns first. Keys meet the queries
-/// from their own tile on, of one head of the group after another; queries meet the keys up to their own tile.
-template <class T, int head_dim, Rows rows_are>
-struct Work {
-  static constexpr bool keys = rows_are == Rows::keys;
-
-  int sequence;
-  int head;
-  int row_tile;
-  int group_size;     // H / J
-  int tiles_of_head;  // column tiles that one head has for these rows
-
-  __device__ explicit Work(const AttentionSizes& sizes) : group_size(sizes.num_heads / sizes.num_kv_heads) {
-    const int num_heads = keys ? sizes.num_kv_heads : sizes.num_heads;
-    const int num_heads_of_all = static_cast<int>(gridDim.x) / sizes.num_tiles;
-    const int index = static_cast<int>(blockIdx.x) % num_heads_of_all;
-    const int order = static_cast<int>(blockIdx.x) / num_heads_of_all;
-    sequence = index / num_heads;
-    head = index % num_heads;
-    row_tile = keys ? order : sizes.num_tiles - 1 - order;
-    tiles_of_head = keys ? sizes.num_tiles - row_tile : row_tile + 1;
-  }
-  __device__ int num_steps() const { return keys ? group_size * tiles_of_head : tiles_of_head; }
-  __device__ int first_row() const { return row_tile * num_rows_of<T>; }
-  __device__ int first_column(int step) const {
-    return ((keys ? row_tile : 0) + step % tiles_of_head) * num_rows_of<T>;
-  }
-  __device__ int head_of_columns(int step) const {
-    return keys ? head * group_size + step / tiles_of_head : head / group_size;
-  }
-};
-
 /// What brings R_0 and R_1, or C_0 and C_1, and the numbers of the queries from global to shared memory.
-template <class T, int head_dim>
+template <class T, int head_dim, bool documents>
 class TileLoader {
  public:
   static constexpr int num_rows = num_rows_of<T>;
   static constexpr int ld = Shared<T, head_dim>::ld;
-  using Numbers = QueryNumbers<num_rows>;
+  using Numbers = SharedNumbers<num_rows, documents>;
 
-  /// lse and delta [H, Q] are those of the sequence.
-  __device__ TileLoader(const Sequence<T, head_dim>& sequence, const float* lse, const float* delta, int length)
-      : sequence_(sequence), lse_(lse), delta_(delta), length_(length) {}
+  /// lse and delta [H, Q] and with `documents` starts [Q] are those of the sequence.
+  __device__ TileLoader(const Sequence<T, head_dim>& sequence, const float* lse, const float* delta, const int* starts,
+                        int length)
+      : sequence_(sequence), lse_(lse), delta_(delta), starts_(starts), length_(length) {}
 
   /// R_i or C_i; the numbers of the queries come with dy.
   template <bool are_keys, int i>
@@ -235,27 +176,38 @@ class TileLoader {
     if constexpr (!are_keys && i == 1) {
       const std::int64_t at = static_cast<std::int64_t>(head) * length_;
       numbers_.fetch(lse_ + at, delta_ + at, first, length_);
+      first_query_ = first;
     }
   }
   template <bool are_keys, int i>
-  __device__ void put(T (&to)[2][num_rows * ld], typename Numbers::Shared& numbers) const {
+  __device__ void put(T (&to)[2][num_rows * ld], Numbers& numbers) const {
     copies_[i].put(to[i]);
-    if constexpr (!are_keys && i == 1) numbers_.put(numbers);
+    if constexpr (!are_keys && i == 1) {
+      numbers_.put(numbers);
+      if constexpr (documents) {  // not fetched ahead: there is no register left
+        const int query = static_cast<int>(threadIdx.x);
+        if (query < num_rows) {
+          numbers.first_seen[query] = first_query_ + query < length_ ? starts_[first_query_ + query] : 0;
+        }
+      }
+    }
   }
 
  private:
   const Sequence<T, head_dim>& sequence_;
   const float* lse_;
   const float* delta_;
+  const int* starts_;
   int length_;
+  int first_query_ = 0;
   simt::TileCopy<T, num_rows, head_dim, num_threads> copies_[2];
-  Numbers numbers_;
+  QueryNumbers<num_rows> numbers_;
 };
 
 /// Gradients of the rows: dq of a query head, or dk and dv of a key/value head, summed over the heads of its group in
 /// ascending order. A block for each tile of rows of each head.
 /// qkv, dqkv (=) [T, H + 2J, h], dy [T, H, h], lse, delta [B, H, Q].
-template <class T, int head_dim, Rows rows_are>
+template <class T, int head_dim, Rows rows_are, bool documents>
 __global__ void __launch_bounds__(num_threads, 2)
     gradient_kernel(const T* __restrict__ qkv, const T* __restrict__ dy, const float* __restrict__ lse,
                     const float* __restrict__ delta, AttentionSizes sizes, T* __restrict__ dqkv) {
@@ -265,20 +217,22 @@ __global__ void __launch_bounds__(num_threads, 2)
   constexpr int num_rows = Memory::num_rows, ld = Memory::ld, score_ld = Memory::score_ld;
   constexpr bool early = !is_crowded<head_dim, rows_are>;
   constexpr int steps = early ? 2 : 1;
-  SIMT_SHARED(typename QueryNumbers<num_rows>::Shared, query_numbers, [1]);
+  using Numbers = SharedNumbers<num_rows, documents>;
+  SIMT_SHARED(Numbers, query_numbers, [1]);
   SIMT_SHARED(simt::TilePositions, positions, [warp_size]);
   Memory& shared = *reinterpret_cast<Memory*>(memory);
   const int length = sizes.sequence_length;
-  const Work<T, head_dim, rows_are> work(sizes);
+  const Work<T, head_dim, rows_are, documents> work(sizes);
   const Sequence<T, head_dim> sequence(qkv, dy, sizes, work.sequence);
   const std::int64_t first_query = static_cast<std::int64_t>(work.sequence) * sizes.num_heads * length;
-  TileLoader<T, head_dim> loader(sequence, lse + first_query, delta + first_query, length);
+  TileLoader<T, head_dim, documents> loader(sequence, lse + first_query, delta + first_query,
+                                            documents ? sizes.document_starts + sequence.first_token : nullptr, length);
 
   const int warp = static_cast<int>(threadIdx.x) / warp_size;
   if (warp == 0) positions[threadIdx.x] = simt::TilePositions::find<T>(reinterpret_cast<float*>(shared.dscores));
   const int warp_row = warp / 2 * (num_rows / 2);
   const int warp_column = warp % 2 * (head_dim / 2);  // of the sums
-  const Quarter<T, head_dim, rows_are> quarter{warp_row, warp % 2 * (num_rows / 2), positions};
+  const Quarter<T, head_dim, rows_are, documents> quarter{warp_row, warp % 2 * (num_rows / 2), positions};
   using Sums = simt::WarpTiles<T, num_rows / 2 / tile_size, head_dim / 2 / tile_size>;
   const auto fetch_columns = [&](auto i, int step) {
     loader.template fetch<!keys, i>(work.head_of_columns(step), work.first_column(step));
@@ -301,7 +255,8 @@ __global__ void __launch_bounds__(num_threads, 2)
   const int num_steps = work.num_steps();
 #pragma unroll 1
   for (int step = 0; step < num_steps; ++step) {
-    quarter.compute(shared, query_numbers[0], sizes.scale * cuda::log2_e, work.first_column(step) - work.first_row());
+    quarter.compute(shared, query_numbers[0], sizes.scale * cuda::log2_e, work.first_column(step) - work.first_row(),
+                    keys ? work.first_row() : work.first_column(step));
     __syncthreads();
     const bool has_next = step + 1 < num_steps;
     if (early && has_next) fetch_columns(second, step + 1);
@@ -390,12 +345,14 @@ void CudaBackend::attention_backward(In qkv, In y, In lse, In dy, const Attentio
                    simt::num_blocks(op, simt::ceil_div<std::int64_t>(num_queries, rows_per_block)), delta_threads, 0,
                    cuda::device_data<T>(y), dy_from.data(), sizes, num_queries, delta);
       const std::int64_t num_tiles = shape.num_sequences * sizes.num_tiles;
-      simt::launch(op, stream_, gradient_kernel<T, head_dim, Rows::keys>,
-                   simt::num_blocks(op, num_tiles * shape.num_kv_heads), num_threads, Memory::size(Rows::keys),
-                   from.data(), dy_from.data(), lse_data, delta, sizes, to.data());
-      simt::launch(op, stream_, gradient_kernel<T, head_dim, Rows::queries>,
-                   simt::num_blocks(op, num_tiles * shape.num_heads), num_threads, Memory::size(Rows::queries),
-                   from.data(), dy_from.data(), lse_data, delta, sizes, to.data());
+      cuda::with_documents(shape, [&](auto documents) {
+        simt::launch(op, stream_, gradient_kernel<T, head_dim, Rows::keys, documents>,
+                     simt::num_blocks(op, num_tiles * shape.num_kv_heads), num_threads, Memory::size(Rows::keys),
+                     from.data(), dy_from.data(), lse_data, delta, sizes, to.data());
+        simt::launch(op, stream_, gradient_kernel<T, head_dim, Rows::queries, documents>,
+                     simt::num_blocks(op, num_tiles * shape.num_heads), num_threads, Memory::size(Rows::queries),
+                     from.data(), dy_from.data(), lse_data, delta, sizes, to.data());
+      });
       to.finish(op, stream_);
     });
   });

@@ -22,10 +22,15 @@ struct RopeSizes {
   std::int64_t tokens_per_block;
   int num_heads;
   int num_kv_heads;
-  int half;        // head_dim / 2
-  int group_size;  // lanes that share a head
+  int half;                    // head_dim / 2
+  int group_size;              // lanes that share a head
+  const int* document_starts;  // of every token, or null: 0
 
   int num_groups() const { return num_threads / group_size; }
+  /// Of a token, in its document.
+  __device__ std::int64_t position(std::int64_t token) const {
+    return token % sequence_length - (document_starts == nullptr ? 0 : document_starts[token]);
+  }
 };
 
 /// Elements i .. and half + i .. of a head.
@@ -122,7 +127,7 @@ __global__ void __launch_bounds__(num_threads)
   const int num_turned = sizes.num_heads + sizes.num_kv_heads;
   const int num_all = num_turned + sizes.num_kv_heads;
   for (std::int64_t token = place.begin; token < place.end; ++token) {
-    const float* const angles = cos_sin + token % sizes.sequence_length * (2 * half);
+    const float* const angles = cos_sin + sizes.position(token) * (2 * half);
     for (int first_head = 0; first_head < num_all; first_head += place.num_groups) {
       const int head = first_head + place.group;
       const bool turned = head < num_turned;
@@ -170,7 +175,7 @@ __global__ void __launch_bounds__(num_threads)
   const int num_all = num_turned + sizes.num_kv_heads;
   const int num_written = dy == dqkv ? num_turned : num_all;
   for (std::int64_t token = place.begin; token < place.end; ++token) {
-    const float* const angles = cos_sin + token % sizes.sequence_length * (2 * half);
+    const float* const angles = cos_sin + sizes.position(token) * (2 * half);
     for (int head = place.group; head < num_written; head += place.num_groups) {
       const std::int64_t at = (token * num_all + head) * (2 * half);
       for (int i = place.first; i < half; i += place.step) {
@@ -203,7 +208,7 @@ __global__ void __launch_bounds__(num_threads)
     store_pair(group_sums + 2 * half, half, i, Pair<width>{});
   }
   for (std::int64_t token = place.begin; token < place.end; ++token) {
-    const float* const angles = cos_sin + token % sizes.sequence_length * (2 * half);
+    const float* const angles = cos_sin + sizes.position(token) * (2 * half);
     for (int first_head = 0; first_head < num_all; first_head += place.num_groups) {
       const int head = first_head + place.group;
       const bool turned = head < num_turned;
@@ -262,7 +267,8 @@ RopeSizes sizes_of(const AttentionShape& shape, int width, std::int64_t tokens_p
           static_cast<int>(shape.num_heads),
           static_cast<int>(shape.num_kv_heads),
           static_cast<int>(half),
-          group_size};
+          group_size,
+          cuda::device_data<int>(shape.document_starts)};
 }
 
 // Calls run(width) with the elements that are read at once.

@@ -1,9 +1,12 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
+#include "train/choice_evaluation.h"
 #include "train/evaluation.h"
 #include "train/load_model.h"
 #include "train/runtime.h"
@@ -16,7 +19,9 @@ namespace {
 struct EvalArguments {
   std::string checkpoint;
   std::string data;
+  std::vector<std::string> tasks;
   std::int64_t batches = 0;
+  std::int64_t task_examples = 0;
 };
 
 ValidationReader open_data(const Config& config, const std::string& path) {
@@ -31,21 +36,52 @@ ValidationReader open_data(const Config& config, const std::string& path) {
   return {source, data_options(config)};
 }
 
+Json loss_json(Context& context, Transformer& model, const Config& config, const ValidationReader& reader,
+               std::int64_t batches) {
+  const std::vector<std::int32_t> bytes = bytes_of_ids(config);
+  EvaluationOptions options = evaluation_options(config, batches);
+  options.bytes_of_id = &bytes;
+  const Evaluation result = evaluate(context, model, reader, options);
+  Json json;
+  json["loss"] = result.loss;
+  json["perplexity"] = std::exp(result.loss);
+  json["tokens"] = result.tokens;
+  if (const auto bits = bits_per_byte(result)) json["bits_per_byte"] = *bits;
+  return json;
+}
+
+std::vector<ChoiceTask> open_tasks(const Config& config, const EvalArguments& arguments) {
+  std::vector<ChoiceTask> tasks;
+  if (arguments.tasks.empty()) return tasks;
+  const TaskText text = task_text(config);
+  for (const std::string& path : arguments.tasks) {
+    const std::string name = std::filesystem::path(path).stem().string();
+    for (const ChoiceTask& task : tasks) {
+      if (task.name == name) fail("eval", concat("required tasks of different names, found two named ", name));
+    }
+    tasks.push_back(read_choice_task(name, path, text, config.model.vocab_size, arguments.task_examples));
+  }
+  return tasks;
+}
+
 void eval(const EvalArguments& arguments) {
   PosixFileLayer files;
   Log log;
   const Checkpoint checkpoint = open_checkpoint(files, arguments.checkpoint);
   const Config config = checkpoint_config(checkpoint);
-  const ValidationReader reader = open_data(config, arguments.data);
+  const std::vector<ChoiceTask> tasks = open_tasks(config, arguments);
+  std::optional<ValidationReader> reader;
+  if (tasks.empty() || !arguments.data.empty()) reader.emplace(open_data(config, arguments.data));
   Runtime runtime(config.train, log);
   Transformer model(config.model, runtime.world());
   model.allocate(runtime.context(), runtime.dtype());
   load_model(runtime.context(), checkpoint, model);
-  const Evaluation result = evaluate(runtime.context(), model, reader, evaluation_options(config, arguments.batches));
   Json json;
-  json["loss"] = result.loss;
-  json["perplexity"] = std::exp(result.loss);
-  json["tokens"] = result.tokens;
+  if (reader) json = loss_json(runtime.context(), model, config, *reader, arguments.batches);
+  for (const ChoiceTask& task : tasks) {
+    json["tasks"][task.name] =
+        choice_scores_json(evaluate_choices(runtime.context(), model, task, evaluation_options(config, 0)));
+  }
   print(dump_json(json) + "\n");
 }
 
@@ -53,12 +89,22 @@ void eval(const EvalArguments& arguments) {
 
 void add_eval_command(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
-  CLI::App* command = app.add_subcommand("eval", "Print the loss of a checkpoint on a token file as JSON");
+  CLI::App* command = app.add_subcommand(
+      "eval",
+      "Print the loss of a checkpoint on a token file, and what it gets right of multiple-choice tasks, as JSON");
   command->add_option("--checkpoint", arguments->checkpoint, "A checkpoint, or a run directory for its newest one")
       ->required();
   command->add_option("--data", arguments->data,
                       "Token file; default: the first validation set of the checkpoint's config");
   command->add_option("--batches", arguments->batches, "Micro-batches to read; 0: the whole file")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--task", arguments->tasks,
+                   "Multiple-choice file, of llm.c or JSON lines (docs/data.md); may be given again. The loss is then "
+                   "printed only with --data")
+      ->allow_extra_args(false);
+  command->add_option("--task-examples", arguments->task_examples, "First examples to read of each task; 0: all")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command->callback([arguments] { eval(*arguments); });

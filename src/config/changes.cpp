@@ -53,7 +53,8 @@ std::vector<ConfigChange> config_changes(const Config& saved, const Config& now)
 bool leaves_losses_alone(const std::string& key) {
   if (key == "run.seed") return false;
   return covers("run", key) || covers("checkpoint", key) || key == "train.threads" ||
-         key == "validation.sample_tokens" || key == "validation.sample_prompt";
+         key == "validation.sample_tokens" || key == "validation.sample_prompt" || key == "validation.tasks" ||
+         key == "validation.task_examples";
 }
 
 bool allows_change(const std::vector<std::string>& allowed, const std::string& key) {

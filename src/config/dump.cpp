@@ -6,11 +6,11 @@ namespace {
 
 Json json_value_of(const Field& field);
 
-Json files_json(const std::vector<DataFile>& files, bool validation) {
+Json files_json(const std::vector<DataFile>& files, FileList in) {
   Json list = Json::array();
   for (DataFile file : files) {
     Json entry = Json::object();
-    for (const Field& field : data_file_fields(file, validation)) entry[field.key] = json_value_of(field);
+    for (const Field& field : data_file_fields(file, in)) entry[field.key] = json_value_of(field);
     list.push_back(std::move(entry));
   }
   return list;
@@ -22,7 +22,7 @@ Json json_value_of(const Field& field) {
   if (const auto* real = std::get_if<double*>(&field.value)) return **real;
   if (const auto* reals = std::get_if<std::vector<double>*>(&field.value)) return **reals;
   if (const auto* files = std::get_if<std::vector<DataFile>*>(&field.value)) {
-    return files_json(**files, field.key == "data.validation");
+    return files_json(**files, file_list_of(field.key));
   }
   const std::int64_t integer = *std::get<std::int64_t*>(field.value);
   if (field.zero_is_auto && integer == 0) return "auto";

@@ -29,11 +29,11 @@ std::string real_requirement(const Field& field, bool plural) {
                 : concat("a finite number", bounds);
 }
 
-std::string files_text(const std::vector<DataFile>& files, bool validation) {
+std::string files_text(const std::vector<DataFile>& files, FileList in) {
   std::vector<std::string> entries;
   for (DataFile file : files) {
     std::vector<std::string> members;
-    for (const Field& field : data_file_fields(file, validation)) {
+    for (const Field& field : data_file_fields(file, in)) {
       members.push_back(concat(field.key, ": ", value_text(field)));
     }
     entries.push_back(concat("{", join(members, ", "), "}"));
@@ -131,7 +131,7 @@ std::string value_text(const Field& field) {
     return concat("[", join(texts, ", "), "]");
   }
   if (const auto* files = std::get_if<std::vector<DataFile>*>(&field.value)) {
-    return files_text(**files, field.key == "data.validation");
+    return files_text(**files, file_list_of(field.key));
   }
   const std::int64_t integer = *std::get<std::int64_t*>(field.value);
   return field.zero_is_auto && integer == 0 ? "auto" : concat(integer);

@@ -72,7 +72,19 @@ class Table {
     add("train", &c.train, "Token files to train on, mixed by weight.");
     add("validation", &c.validation, "Token files to validate on, each reported under its name.").or_empty();
     add("tokenizer", &c.tokenizer,
-        "`bytes` or the path of a tokenizer.json: how ids become text. Training reads token ids and never opens it.");
+        "`bytes` or the path of a tokenizer.json: how ids become text. Training reads token ids and never opens it, "
+        "but "
+        "for the id that ends a document.");
+    add("order", &c.order,
+        "`shuffled`: every window once an epoch, by a keyed permutation. `megatron`: the samples of Megatron-core's "
+        "GPTDataset and BlendedDataset in their order; Megatron files only.")
+        .one_of({"shuffled", "megatron"})
+        .on_resume = OnResume::forbidden;
+    add("document_mask", &c.document_mask,
+        "Attention sees only the token's own document, and positions begin anew in each.");
+    add("end_of_document", &c.end_of_document,
+        "Id that ends a document in files without document bounds of their own; -1 is the tokenizer's.")
+        .integers(-1, 16'777'215);
   }
 
   void training(Config& c) {
@@ -90,6 +102,10 @@ class Table {
     add("sample_prompt", &c.validation.sample_prompt, "What that text continues; empty: it begins a document.")
         .or_empty()
         .or_lines();
+    add("tasks", &c.validation.tasks, "Multiple-choice files, each evaluated with the validation sets (docs/data.md).")
+        .or_empty();
+    add("task_examples", &c.validation.task_examples, "First examples read of each task; 0 is all.")
+        .integers(0, kMaxCount);
     begin("checkpoint.", OnResume::free);
     add("every", &c.checkpoint.every, "Save after so many steps; 0 is only at the end.").integers(0, kMaxCount);
     add("keep", &c.checkpoint.keep, "Newest checkpoints kept; 0 is all.").integers(0, kMaxCount);
@@ -108,14 +124,22 @@ class Table {
         .integers(0, kMaxCount);
   }
 
-  void data_file(DataFile& c, bool validation) {
-    begin("", OnResume::needs_allow);
-    add("path", &c.path, "Token file, relative to the working directory.");
-    if (!validation) add("weight", &c.weight, "Share of the mixture, relative to the other files.").above(0.0);
-    add("dtype", &c.dtype,
-        "Type of a token id. `auto`: from the file's header; without one uint8 for the bytes tokenizer, else uint16 "
-        "up to 65536 ids, else uint32.")
-        .one_of({"auto", "uint8", "uint16", "uint32"});
+  void data_file(DataFile& c, FileList list) {
+    begin("", list == FileList::tasks ? OnResume::free : OnResume::needs_allow);
+    if (list == FileList::tasks) {
+      add("path", &c.path, "An evaluation file of llm.c or JSON lines, relative to the working directory.");
+    } else {
+      add("path", &c.path,
+          "Token file, relative to the working directory; with `*`, `?` or `[…]` all that match, in the order of their "
+          "names, as one stream (docs/data.md).");
+      if (list == FileList::train) {
+        add("weight", &c.weight, "Share of the mixture, relative to the other files.").above(0.0);
+      }
+      add("dtype", &c.dtype,
+          "Type of a token id. `auto`: from the file's header; without one uint8 for the bytes tokenizer, else uint16 "
+          "up to 65536 ids, else uint32.")
+          .one_of({"auto", "uint8", "uint16", "uint32"});
+    }
     add("name", &c.name, "Name in logs and reports; by default the file name without its extension.").or_empty();
   }
 
@@ -256,9 +280,14 @@ std::vector<Field> config_fields(Config& config, const std::vector<std::string>&
   return table.take();
 }
 
-std::vector<Field> data_file_fields(DataFile& file, bool validation) {
+FileList file_list_of(const std::string& key) {
+  if (key.rfind("data.validation", 0) == 0) return FileList::validation;
+  return key.rfind("validation.tasks", 0) == 0 ? FileList::tasks : FileList::train;
+}
+
+std::vector<Field> data_file_fields(DataFile& file, FileList list) {
   Table table({});
-  table.data_file(file, validation);
+  table.data_file(file, list);
   return table.take();
 }
 

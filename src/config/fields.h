@@ -73,8 +73,13 @@ const std::vector<Section>& config_sections();
 /// model.routing.type.
 std::vector<Field> config_fields(Config& config, const std::vector<std::string>& routing_types);
 
-/// The keys of one entry of data.train or data.validation.
-std::vector<Field> data_file_fields(DataFile& file, bool validation);
+/// A list of files in the YAML file.
+enum class FileList { train, validation, tasks };
+/// The list that `key` is or lies in: "validation.tasks", "data.train.0".
+FileList file_list_of(const std::string& key);
+
+/// The keys of one entry of such a list.
+std::vector<Field> data_file_fields(DataFile& file, FileList list);
 
 /// The routing methods that a YAML file can name.
 const std::vector<std::string>& known_routing_types();

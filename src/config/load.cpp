@@ -8,6 +8,7 @@
 #include "config/resolve.h"
 #include "config/yaml.h"
 #include "util/error.h"
+#include "util/files.h"
 #include "util/one_line.h"
 #include "util/text.h"
 
@@ -74,6 +75,7 @@ class Loader {
     if (data_must_exist_) {
       require_files(config_.data.train, "data.train");
       require_files(config_.data.validation, "data.validation");
+      require_files(config_.validation.tasks, "validation.tasks");
     }
     return config_;
   }
@@ -179,7 +181,7 @@ void Loader::apply_files(std::vector<DataFile>& files, const ConfigNode& list, c
 }
 
 void Loader::apply_file_entry(DataFile& file, const ConfigNode& entry, const std::string& key) {
-  const std::vector<Field> fields = data_file_fields(file, starts_with_part(key, "data.validation"));
+  const std::vector<Field> fields = data_file_fields(file, file_list_of(key));
   if (entry.kind != ConfigNode::Kind::map) {
     fail_config(entry.where, concat("'", key, "' required a mapping such as {path: FILE}, found ", found_text(entry)));
   }
@@ -264,13 +266,14 @@ void Loader::apply_override(const std::string& assignment) {
 
 void Loader::require_files(const std::vector<DataFile>& files, const std::string& key) const {
   for (size_t i = 0; i < files.size(); ++i) {
-    std::error_code status;
-    if (std::filesystem::exists(files[i].path, status)) continue;
+    if (!matching_files(files[i].path).empty()) continue;
     const std::string path_key = concat(key, ".", i, ".path");
     const std::string entry_key = concat(key, ".", i);
-    sources_.fail_at({path_key.c_str(), entry_key.c_str(), key.c_str()},
-                     concat("'", path_key, "' required a token file, found no file ", shown_key(files[i].path),
-                            "; make it or mend the path, which is relative to the working directory"));
+    sources_.fail_at(
+        {path_key.c_str(), entry_key.c_str(), key.c_str()},
+        concat("'", path_key, "' required ", key == "validation.tasks" ? "an evaluation file" : "a token file",
+               ", found no file ", shown_key(files[i].path),
+               "; make it or mend the path, which is relative to the working directory"));
   }
 }
 

@@ -54,12 +54,12 @@ constexpr const char* kTail = R"(
   `routed_includes_routing_neurons` are not both false.
 - `aoe`: `d_low` is at most `hidden_size`.
 - `global_batch_size` is a multiple of `micro_batch_size`, and of `micro_batch_size` times the ranks when a run starts.
-- Validation sets have names that differ.
+- Validation sets have names that differ, and so have tasks; tasks need a validation set.
 - A model has at most 10^13 parameters, and a run at most 2^53 tokens.
 
 ## Tokenizer and vocabulary
 
-Training, evaluation and comparison read token ids, never text; `data.tokenizer` says how ids become text and which type
+Training, evaluation and comparison read token ids; `data.tokenizer` says how ids become text and which type
 a headerless file has when its `dtype` is `auto`. `bytes` with a `vocab_size` other than 256 is therefore no error, but
 ids from 256 on have no text then: name the `tokenizer.json` that made the files, and their `dtype`, as the files in
 `configs/paper` do.
@@ -87,10 +87,12 @@ std::string row(const Field& field, bool has_default, bool in_file_list) {
 
 constexpr const char* kTableHead = "| Key | Value | Default | Resume | Meaning |\n|---|---|---|---|---|\n";
 
-std::string file_table(bool validation) {
+std::string file_table(const char* list) {
   DataFile defaults;
-  std::string out = concat("\nOne entry of `data.", validation ? "validation" : "train", "`:\n\n", kTableHead);
-  for (const Field& field : data_file_fields(defaults, validation)) out += row(field, field.key != "path", true);
+  std::string out = concat("\nOne entry of `", list, "`:\n\n", kTableHead);
+  for (const Field& field : data_file_fields(defaults, file_list_of(list))) {
+    out += row(field, field.key != "path", true);
+  }
   return out;
 }
 
@@ -106,7 +108,8 @@ std::string config_reference_markdown() {
     for (const Field& field : fields) {
       if (field.key.substr(0, field.key.rfind('.')) == section.key) out += row(field, field.key != "data.train", false);
     }
-    if (section.key == "data") out += file_table(false) + file_table(true);
+    if (section.key == "data") out += file_table("data.train") + file_table("data.validation");
+    if (section.key == "validation") out += file_table("validation.tasks");
   }
   return out + kTail;
 }

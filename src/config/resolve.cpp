@@ -147,21 +147,31 @@ void check_run(const RunConfig& run, const ConfigSources& sources) {
                                        "'; give the parent as run.directory"));
 }
 
-void resolve_data(DataConfig& data, const ConfigSources& sources) {
-  for (auto* files : {&data.train, &data.validation}) {
+void require_names_that_differ(const std::vector<DataFile>& files, const std::string& list,
+                               const ConfigSources& sources) {
+  std::set<std::string> names;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const std::string& name = files[i].name;
+    if (names.insert(name).second) continue;
+    const std::string key = concat(list, ".", i);
+    sources.fail_at({(key + ".name").c_str(), (key + ".path").c_str(), list.c_str()},
+                    concat(list, " required names that differ, found '", name, "' twice; set 'name' of one of them"));
+  }
+}
+
+void resolve_data(DataConfig& data, ValidationConfig& validation, const ConfigSources& sources) {
+  for (auto* files : {&data.train, &data.validation, &validation.tasks}) {
     for (DataFile& file : *files) {
       if (file.name.empty()) file.name = std::filesystem::path(file.path).stem().string();
       if (file.name.empty()) file.name = file.path;
     }
   }
-  std::set<std::string> names;
-  for (size_t i = 0; i < data.validation.size(); ++i) {
-    const std::string& name = data.validation[i].name;
-    if (names.insert(name).second) continue;
-    const std::string key = concat("data.validation.", i);
-    sources.fail_at(
-        {(key + ".name").c_str(), (key + ".path").c_str(), "data.validation"},
-        concat("data.validation required names that differ, found '", name, "' twice; set 'name' of one of them"));
+  require_names_that_differ(data.validation, "data.validation", sources);
+  require_names_that_differ(validation.tasks, "validation.tasks", sources);
+  if (!validation.tasks.empty() && data.validation.empty()) {
+    sources.fail_at({"validation.tasks"},
+                    "validation.tasks required a validation set to be evaluated with, found no data.validation; name a "
+                    "file there");
   }
 }
 
@@ -232,7 +242,7 @@ void resolve_model(ModelConfig& model, const ConfigSources& sources) {
 void resolve_config(Config& config, const ConfigSources& sources) {
   resolve_model(config.model, sources);
   check_run(config.run, sources);
-  resolve_data(config.data, sources);
+  resolve_data(config.data, config.validation, sources);
   check_batches(config, sources);
 }
 

@@ -85,6 +85,9 @@ struct DataConfig {
   std::vector<DataFile> train;
   std::vector<DataFile> validation;
   std::string tokenizer = "bytes";
+  std::string order = "shuffled";     ///< shuffled | megatron
+  bool document_mask = false;         ///< attention and positions stay inside a document
+  std::int64_t end_of_document = -1;  ///< id behind each document; -1 = the tokenizer's
 
   bool operator==(const DataConfig&) const = default;
 };
@@ -130,6 +133,8 @@ struct ValidationConfig {
   std::int64_t batches = 16;           ///< of global_batch_size sequences per validation set; 0 = the whole set
   std::int64_t sample_tokens = 64;     ///< length of the sample made after a validation; 0 = none
   std::string sample_prompt = "The ";  ///< what the sample continues; empty: it begins a document
+  std::vector<DataFile> tasks;         ///< multiple-choice files
+  std::int64_t task_examples = 0;      ///< first examples read of each task; 0 = all
 
   bool operator==(const ValidationConfig&) const = default;
 };

@@ -1,131 +1,92 @@
 #include "data/token_file.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
+#include "data/megatron_index.h"
+#include "data/npy.h"
 #include "util/error.h"
 #include "util/text.h"
 
 namespace artel {
 namespace {
 
-constexpr int64_t header_bytes = 1024;
-constexpr uint32_t magic_uint16 = 20240520, magic_uint32 = 20240801;
-constexpr int32_t version_uint16 = 1, version_uint32 = 7;
-
-// Formats that people may point at by mistake; their bytes would pass for tokens.
-struct ForeignFormat {
-  std::string_view magic;
-  const char* name;
-};
-constexpr ForeignFormat foreign_formats[] = {
-    {std::string_view("\x8a\xd8\x34\x01", 4), "an evaluation file of llm.c"},
-    {std::string_view("\xc6\xd7\x34\x01", 4), "a model file of llm.c"},
-    {std::string_view("\x93NUMPY", 6), "a NumPy array"},
-    {std::string_view("MMIDIDX\0\0", 9), "the index of a Megatron data set (its .bin file holds the ids)"},
-    {std::string_view("\x1f\x8b", 2), "a gzip archive"},
-};
+constexpr int64_t ids_at_once = 4096;
 
 [[noreturn]] void fail_file(const std::string& path, const std::string& text) {
   fail("data", concat(path, ": ", text));
 }
 
-uint32_t little_endian(const unsigned char* bytes, int64_t size) {
-  uint32_t value = 0;
-  for (int64_t i = 0; i < size; ++i) value |= static_cast<uint32_t>(bytes[i]) << (8 * i);
-  return value;
-}
-
-TokenType token_type(std::string_view dtype, const std::string& path) {
-  for (const TokenType type : {TokenType::uint8, TokenType::uint16, TokenType::uint32}) {
-    if (dtype == token_type_name(type)) return type;
-  }
-  fail_file(path, concat("dtype required auto, uint8, uint16 or uint32, found ", dtype));
-}
-
-template <int64_t width>
-uint32_t widen(const unsigned char* ids, int64_t count, int32_t* out) {
-  uint32_t largest = 0;
+/// Converts ids and returns the largest, of which a negative one counts as larger than any other.
+template <class T, class Out>
+uint64_t widen(const unsigned char* bytes, int64_t count, Out* out) {
+  uint64_t largest = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const uint32_t id = little_endian(ids + width * i, width);
-    largest = id > largest ? id : largest;
-    out[i] = static_cast<int32_t>(id);
+    T id;
+    std::memcpy(&id, bytes + i * static_cast<int64_t>(sizeof(T)), sizeof id);
+    const auto wide = static_cast<int64_t>(id);
+    largest = std::max(largest, static_cast<uint64_t>(wide));
+    out[i] = static_cast<Out>(wide);
   }
   return largest;
 }
 
+template <class Out>
+uint64_t widen(TokenType type, const unsigned char* bytes, int64_t count, Out* out) {
+  switch (type) {
+    case TokenType::uint8:
+      return widen<uint8_t>(bytes, count, out);
+    case TokenType::uint16:
+      return widen<uint16_t>(bytes, count, out);
+    case TokenType::uint32:
+      return widen<uint32_t>(bytes, count, out);
+    case TokenType::int8:
+      return widen<int8_t>(bytes, count, out);
+    case TokenType::int16:
+      return widen<int16_t>(bytes, count, out);
+    case TokenType::int32:
+      return widen<int32_t>(bytes, count, out);
+    case TokenType::int64:
+      break;
+  }
+  return widen<int64_t>(bytes, count, out);
+}
+
+/// Reads ids a part at a time; each(position of the part, its bytes, its ids, where they go) sees every part.
+template <class Out, class Each>
+void read_parts(const InputFile& file, const TokenLayout& layout, int64_t begin, int64_t count, Out* out,
+                const Each& each) {
+  unsigned char bytes[ids_at_once * sizeof(int64_t)];
+  const int64_t width = token_type_size(layout.type);
+  for (int64_t done = 0; done < count; done += ids_at_once) {
+    const int64_t part = std::min(ids_at_once, count - done);
+    file.read(static_cast<uint64_t>(layout.body + (begin + done) * width), static_cast<size_t>(part * width), bytes);
+    each(begin + done, bytes, part, widen(layout.type, bytes, part, out + done));
+  }
+}
+
+bool ends_with(const std::string& text, std::string_view ending) {
+  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+}
+
+std::vector<std::string> shards_of(const std::string& path) {
+  std::vector<std::string> paths = matching_files(path);
+  if (paths.size() > 1) {
+    std::erase_if(paths, [](const std::string& name) { return ends_with(name, ".idx") || ends_with(name, ".csv.gz"); });
+  }
+  // A path without a match is opened like any other, for the reason why it cannot be.
+  return paths.empty() ? std::vector<std::string>{path} : paths;
+}
+
 }  // namespace
 
-int64_t token_type_size(TokenType type) {
-  return type == TokenType::uint8 ? 1 : type == TokenType::uint16 ? 2 : 4;
-}
-
-std::string token_type_name(TokenType type) {
-  return type == TokenType::uint8 ? "uint8" : type == TokenType::uint16 ? "uint16" : "uint32";
-}
-
-TokenType default_token_type(int64_t num_ids) {
-  return num_ids <= 256 ? TokenType::uint8 : num_ids <= 65536 ? TokenType::uint16 : TokenType::uint32;
-}
-
 TokenFile::TokenFile(const std::string& path, std::string_view dtype, int64_t vocab_size, int64_t num_ids)
-    : file_(path), vocab_size_(vocab_size) {
+    : file_(token_ids_path(path)), vocab_size_(vocab_size) {
   if (vocab_size < 1 || vocab_size > std::numeric_limits<int32_t>::max()) {
     fail("data", concat("vocab_size required 1 to 2147483647, found ", vocab_size));
   }
-  if (file_.size() == 0) fail_file(path, "required token ids, found an empty file (0 bytes)");
-  body_ = examine_header(dtype, num_ids > 0 ? num_ids : vocab_size);
-  const int64_t bytes = static_cast<int64_t>(file_.size()) - body_;
-  const int64_t width = token_type_size(type_);
-  if (bytes % width != 0) {
-    fail_file(path, concat("required a whole number of ", token_type_name(type_), " ids, found ", file_.size(),
-                           " bytes: the id at position ", bytes / width, " (byte ", body_ + bytes / width * width,
-                           ") is cut off; is the file complete, and is data.dtype right?"));
-  }
-  size_ = bytes / width;
-}
-
-int64_t TokenFile::examine_header(std::string_view dtype, int64_t num_ids) {
-  const unsigned char* bytes = file_.data();
-  const auto file_bytes = static_cast<int64_t>(file_.size());
-  for (const ForeignFormat& format : foreign_formats) {
-    if (file_.size() >= format.magic.size() && std::memcmp(bytes, format.magic.data(), format.magic.size()) == 0) {
-      fail_file(path(), concat("required token ids, found ", format.name, " (by its first ", format.magic.size(),
-                               " bytes); convert it to a plain stream of ids"));
-    }
-  }
-  const uint32_t magic = file_bytes >= 4 ? little_endian(bytes, 4) : 0;
-  const bool has_header = magic == magic_uint16 || magic == magic_uint32;
-  if (!has_header) {
-    type_ = dtype == "auto" ? default_token_type(num_ids) : token_type(dtype, path());
-    return 0;
-  }
-  type_ = magic == magic_uint16 ? TokenType::uint16 : TokenType::uint32;
-  if (dtype != "auto" && token_type(dtype, path()) != type_) {
-    fail_file(path(), concat("dtype required auto or ", token_type_name(type_), " (header with magic ", magic,
-                             " at byte 0), found ", dtype));
-  }
-  if (file_bytes < header_bytes) {
-    fail_file(path(), concat("required a header of ", header_bytes, " bytes (magic ", magic, " at byte 0), found ",
-                             file_bytes, " bytes: the file is cut off at byte ", file_bytes));
-  }
-  const auto version = static_cast<int32_t>(little_endian(bytes + 4, 4));
-  const int32_t wanted = type_ == TokenType::uint16 ? version_uint16 : version_uint32;
-  if (version != wanted) {
-    fail_file(path(), concat("required version ", wanted, " at byte 4 of the header, found ", version,
-                             "; write the file again with a current tool"));
-  }
-  const auto num_tokens = static_cast<int32_t>(little_endian(bytes + 8, 4));
-  if (num_tokens < 1)
-    fail_file(path(), concat("required at least 1 token at byte 8 of the header, found ", num_tokens));
-  const int64_t expected = header_bytes + token_type_size(type_) * num_tokens;
-  if (file_bytes != expected) {
-    fail_file(path(), concat("required ", expected, " bytes (", num_tokens, " ", token_type_name(type_),
-                             " ids by its header), found ", file_bytes, ": the file ",
-                             file_bytes < expected ? "is cut off at byte " : "has bytes that do not belong from byte ",
-                             file_bytes < expected ? file_bytes : expected));
-  }
-  return header_bytes;
+  layout_ = examine_token_file(file_, dtype, num_ids > 0 ? num_ids : vocab_size);
 }
 
 int32_t TokenFile::at(int64_t position) const {
@@ -134,23 +95,76 @@ int32_t TokenFile::at(int64_t position) const {
   return id;
 }
 
+void TokenFile::fail_range(int64_t begin, int64_t count) const {
+  fail_file(path(),
+            concat("required a range within its ", size(), " ids, found ", count, " ids from position ", begin));
+}
+
+void TokenFile::require_range(int64_t begin, int64_t count) const {
+  if (begin < 0 || count < 0 || begin > size() || count > size() - begin) fail_range(begin, count);
+}
+
 void TokenFile::read(int64_t begin, int64_t count, int32_t* out) const {
-  if (begin < 0 || count < 0 || begin > size_ || count > size_ - begin) {
-    fail_file(path(),
-              concat("required a range within its ", size_, " ids, found ", count, " ids from position ", begin));
+  require_range(begin, count);
+  const auto vocab_size = static_cast<uint64_t>(vocab_size_);
+  read_parts(file_, layout_, begin, count, out,
+             [&](int64_t at, const unsigned char* bytes, int64_t size, uint64_t most) {
+               if (most < vocab_size) return;
+               int64_t ids[ids_at_once];
+               widen(type(), bytes, size, ids);
+               for (int64_t i = 0; i < size; ++i) {
+                 if (ids[i] >= 0 && ids[i] < vocab_size_) continue;
+                 fail_file(path(), concat("required ids below model.vocab_size ", vocab_size_, ", found id ", ids[i],
+                                          " at position ", at + i, " (read as ", token_type_name(type()), ")"));
+               }
+             });
+}
+
+void TokenFile::read_any(int64_t begin, int64_t count, int64_t* out) const {
+  require_range(begin, count);
+  read_parts(file_, layout_, begin, count, out, [](int64_t, const unsigned char*, int64_t, uint64_t) {});
+}
+
+std::vector<int64_t> TokenFile::document_starts() const {
+  if (!has_documents()) fail_file(path(), "required bounds of documents, found none beside the ids");
+  if (layout_.format == TokenFormat::megatron) return MegatronIndex(layout_.bounds_path).document_starts();
+  return read_document_table(layout_.bounds_path, path(), size());
+}
+
+TokenStream::TokenStream(const std::string& path, std::string_view dtype, int64_t vocab_size, int64_t num_ids)
+    : path_(path), begins_{0} {
+  for (const std::string& shard : shards_of(path)) {
+    files_.emplace_back(shard, dtype, vocab_size, num_ids);
+    begins_.push_back(begins_.back() + files_.back().size());
   }
-  const int64_t width = token_type_size(type_);
-  const unsigned char* ids = file_.data() + body_ + begin * width;
-  const uint32_t largest = width == 1   ? widen<1>(ids, count, out)
-                           : width == 2 ? widen<2>(ids, count, out)
-                                        : widen<4>(ids, count, out);
-  if (static_cast<int64_t>(largest) < vocab_size_) return;
-  for (int64_t i = 0; i < count; ++i) {
-    const uint32_t id = little_endian(ids + i * width, width);
-    if (static_cast<int64_t>(id) < vocab_size_) continue;
-    fail_file(path(), concat("required ids below model.vocab_size ", vocab_size_, ", found id ", id, " at position ",
-                             begin + i, " (read as ", token_type_name(type_), ")"));
+}
+
+void TokenStream::read(int64_t begin, int64_t count, int32_t* out) const {
+  const auto file = std::upper_bound(begins_.begin() + 1, begins_.end() - 1, begin) - begins_.begin() - 1;
+  for (auto i = static_cast<size_t>(file);; ++i) {
+    const bool last = i + 1 == files_.size();
+    const int64_t part = last ? count : std::min(count, begins_[i + 1] - begin);
+    files_[i].read(begin - begins_[i], part, out);
+    begin += part;
+    count -= part;
+    out += part;
+    if (count == 0 || last) return;
   }
+}
+
+bool TokenStream::has_documents() const {
+  return std::all_of(files_.begin(), files_.end(), [](const TokenFile& file) { return file.has_documents(); });
+}
+
+std::vector<int64_t> TokenStream::document_starts() const {
+  std::vector<int64_t> starts;
+  for (size_t i = 0; i < files_.size(); ++i) {
+    const std::vector<int64_t> of_file = files_[i].document_starts();
+    starts.reserve(starts.size() + of_file.size());
+    for (size_t j = 0; j + 1 < of_file.size(); ++j) starts.push_back(begins_[i] + of_file[j]);
+  }
+  starts.push_back(size());
+  return starts;
 }
 
 }  // namespace artel

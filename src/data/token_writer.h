@@ -11,14 +11,10 @@
 
 namespace artel {
 
-enum class TokenFormat {
-  megatron,  ///< PREFIX.bin and PREFIX.idx of Megatron's IndexedDataset, a sequence for each document
-  llmc,      ///< PREFIX_000000.bin and on, of llm.c, each below 2 GiB
-  raw        ///< PREFIX.bin, the ids alone
-};
-
 struct TokenWriterOptions {
   std::string prefix;
+  /// raw: PREFIX.bin; megatron: PREFIX.bin and PREFIX.idx, a sequence for each document; llmc: PREFIX_000000.bin and on,
+  /// each below 2 GiB. Others are not written.
   TokenFormat format = TokenFormat::raw;
   TokenType type = TokenType::uint16;  ///< llm.c: uint16 or uint32; Megatron: uint32 is written as its int32
   int64_t shard_tokens = 100'000'000;  ///< ids in each shard of llm.c but the last

@@ -64,7 +64,8 @@ std::vector<Variable> Transformer::run_block(Context& context, const Block& bloc
   NormResult before_attention = block.input_norm.forward(context, stream[0], stream[1]);
   watch(context, block.layer, "input", before_attention.sum);
   watch(context, block.layer, "input_layernorm", before_attention.normalised);
-  Variable attended = block.attention.forward(context, before_attention.normalised, info.num_sequences, cos_sin_);
+  Variable attended =
+      block.attention.forward(context, before_attention.normalised, info.num_sequences, cos_sin_, info.document_starts);
   watch(context, block.layer, "self_attn", attended);
   NormResult before_ffn = block.post_attention_norm.forward(context, before_attention.sum, attended);
   watch(context, block.layer, "post_attention", before_ffn.sum);
@@ -139,6 +140,16 @@ Tensor Transformer::next_logits(Context& context, const Tensor& ids) {
   const Tensor hidden = hidden_states(inference, ids, info).data;
   const Variable last(hidden.rows(hidden.size(0) - 1, hidden.size(0)));
   return linear(inference, last, head_weight(), DType::f32).data;
+}
+
+Tensor Transformer::token_losses(Context& context, const Tensor& ids, const Tensor& places, const Tensor& targets,
+                                 const PassInfo& info) {
+  Context inference = context;
+  inference.record_tape = false;
+  const Tensor hidden = hidden_states(inference, ids, info).data;
+  const Tensor chosen = context.empty({places.numel(), hidden.size(1)}, hidden.dtype());
+  context.backend.gather_rows(hidden, places, chosen);
+  return token_cross_entropy(inference, chosen, head_weight().data, targets);
 }
 
 std::vector<LayerStatistics> Transformer::take_statistics() {

@@ -15,7 +15,8 @@ namespace artel {
 /// What one forward pass is for.
 struct PassInfo {
   std::int64_t num_sequences = 0;
-  std::int64_t step = 0;             ///< optimizer step, 1 for the first
+  Tensor document_starts = {};  ///< [T] i32 where each token's document begins (AttentionShape); undefined: one each
+  std::int64_t step = 0;        ///< optimizer step, 1 for the first
   std::int64_t tokens_per_step = 0;  ///< over all ranks and micro-batches; the loss gradient is divided by it
   bool training = false;
   bool recompute_blocks = false;
@@ -44,6 +45,11 @@ class Transformer {
   Tensor logits(Context& context, const Tensor& ids, std::int64_t num_sequences);
   /// Logits [1, V] f32 of what follows the one sequence ids [T] i32.
   Tensor next_logits(Context& context, const Tensor& ids);
+
+  /// Cross-entropies [R] f32 in nats of some of the tokens ids [T] i32, without gradients: places [R] i32 says which,
+  /// targets [R] i32 what follows them.
+  Tensor token_losses(Context& context, const Tensor& ids, const Tensor& places, const Tensor& targets,
+                      const PassInfo& info);
 
   const ModelConfig& config() const { return config_; }
   ParameterStore& parameters() { return store_; }

@@ -50,11 +50,11 @@ Attention::Attention(ParameterStore& store, const std::string& prefix, const Att
   }
 }
 
-Variable Attention::forward(Context& context, const Variable& x, std::int64_t num_sequences,
-                            const Tensor& cos_sin) const {
+Variable Attention::forward(Context& context, const Variable& x, std::int64_t num_sequences, const Tensor& cos_sin,
+                            const Tensor& document_starts) const {
   const std::int64_t num_tokens = x.data.size(0);
-  const AttentionShape shape{num_sequences, num_tokens / num_sequences, options_.num_heads, options_.num_kv_heads,
-                             options_.head_dim};
+  const AttentionShape shape{num_sequences,         num_tokens / num_sequences, options_.num_heads,
+                             options_.num_kv_heads, options_.head_dim,          document_starts};
   const Variable qkv = reshape(linear(context, x, qkv_.variable), {num_tokens, shape.num_qkv_heads(), shape.head_dim});
   const Variable none;
   const Variable rotated =

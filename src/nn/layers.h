@@ -57,7 +57,9 @@ class Attention {
   /// Names: prefix + "{q,k,v,o}_proj.weight" (+ "{q,k}_norm.weight").
   Attention(ParameterStore& store, const std::string& prefix, const AttentionOptions& options);
   /// x [T, d] of num_sequences equally long sequences -> [T, d]. cos_sin [sequence length, h] from rope_table.
-  Variable forward(Context& context, const Variable& x, std::int64_t num_sequences, const Tensor& cos_sin) const;
+  /// document_starts [T] i32 (AttentionShape), or undefined.
+  Variable forward(Context& context, const Variable& x, std::int64_t num_sequences, const Tensor& cos_sin,
+                   const Tensor& document_starts) const;
 
  private:
   AttentionOptions options_;

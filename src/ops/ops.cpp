@@ -170,6 +170,9 @@ namespace {
 std::int64_t logits_per_chunk(Device device) {
   return std::int64_t{1} << (device == Device::cpu ? 22 : 28);
 }
+std::int64_t rows_per_chunk(Device device, std::int64_t vocab_size) {
+  return std::max<std::int64_t>(64, logits_per_chunk(device) / vocab_size);
+}
 
 }  // namespace
 
@@ -178,7 +181,7 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
   const TraceSpan span(context.tracer, TraceKind::forward, "linear_cross_entropy");
   const std::int64_t num_tokens = x.data.size(0);
   const std::int64_t vocab_size = weight.data.size(0);
-  const std::int64_t chunk = std::max<std::int64_t>(64, logits_per_chunk(context.backend.device()) / vocab_size);
+  const std::int64_t chunk = rows_per_chunk(context.backend.device(), vocab_size);
   const bool with_gradient = wants_tape(context, {x, weight});
   const Tensor losses = context.empty({num_tokens}, DType::f32);
   const Tensor dx = with_gradient && x.slot ? context.empty(x.data.shape(), x.data.dtype()) : Tensor{};
@@ -206,6 +209,19 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
     });
   }
   return loss;
+}
+
+Tensor token_cross_entropy(Context& context, const Tensor& x, const Tensor& weight, const Tensor& targets) {
+  const std::int64_t num_tokens = x.size(0);
+  const std::int64_t chunk = rows_per_chunk(context.backend.device(), weight.size(0));
+  Tensor losses = context.empty({num_tokens}, DType::f32);
+  for (std::int64_t begin = 0; begin < num_tokens; begin += chunk) {
+    const std::int64_t end = std::min(num_tokens, begin + chunk);
+    const Tensor logits = context.empty({end - begin, weight.size(0)}, DType::f32);
+    context.backend.linear(x.rows(begin, end), weight, logits, Accumulate::no);
+    context.backend.cross_entropy(logits, targets.rows(begin, end), 1.0F, false, losses.rows(begin, end));
+  }
+  return losses;
 }
 
 }  // namespace artel

@@ -47,4 +47,7 @@ Variable swiglu(Context& context, const Variable& gate_up, const Variable& weigh
 Variable linear_cross_entropy(Context& context, const Variable& x, const Variable& weight, const Tensor& targets,
                               float grad_scale);
 
+/// losses [T] f32: the same cross-entropies one by one, without gradients.
+Tensor token_cross_entropy(Context& context, const Tensor& x, const Tensor& weight, const Tensor& targets);
+
 }  // namespace artel

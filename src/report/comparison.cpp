@@ -62,6 +62,9 @@ void take_final_losses(Group& group, const std::vector<const Run*>& runs, std::v
     for (const auto& set : row.sets) {
       if (std::isfinite(set.second)) add_set_loss(group.sets, set.first, {run->seed, set.second});
     }
+    for (const auto& score : row.scores) {
+      if (std::isfinite(score.second)) add_set_loss(group.scores, score.first, {run->seed, score.second});
+    }
     tokens += static_cast<double>(row.tokens);
     seconds += row.seconds;
   }

@@ -52,8 +52,9 @@ struct Group {
   double seconds = 0.0;            ///< mean over runs at `tokens`; NaN when unknown
   double tokens_per_second = 0.0;  ///< tokens / seconds; NaN when unknown
   FinalLosses final_losses;
-  std::vector<SetLosses> sets;  ///< validation sets, in the order of the rows
-  AlignedTracks validation;     ///< validation loss against tokens
+  std::vector<SetLosses> sets;    ///< validation sets, in the order of the rows
+  std::vector<SetLosses> scores;  ///< what ValidationRow::scores names, bits per byte and accuracies
+  AlignedTracks validation;       ///< validation loss against tokens
 };
 
 /// What a group needs until its mean validation curve, interpolated linearly, first falls to `target`.

@@ -113,6 +113,7 @@ std::string comparison_html(const Comparison& comparison) {
   std::string out = concat(page_start(title + " · Artel comparison"), kSwitch, "<header><h1>", escape_html(title),
                            "</h1>\n", verdict_list(comparison), groups_html(comparison), notes_html(comparison));
   out += concat("</header>\n", kSwitchLabels, "<main>\n", figure_sections(comparison));
+  out += scores_html(comparison);
   out += concat("<section id=\"config\"><h2>Configuration</h2>\n", config_html(comparison), "</section>\n",
                 "<section id=\"runs\"><h2>Runs</h2>\n", runs_html(comparison), "</section>\n");
   return concat(out, json_section(comparison_json(comparison)), "</main>\n", kFooter, "<p>Artel ", ARTEL_VERSION,

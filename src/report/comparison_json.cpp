@@ -42,6 +42,11 @@ Json run_json(const Run& run, const std::string& group) {
     for (const auto& set : run.validation.back().sets) sets[set.first] = finite_or_null(set.second);
   }
   json["final_val_loss_by_set"] = sets;
+  Json scores = Json::object();
+  if (validated) {
+    for (const auto& score : run.validation.back().scores) scores[score.first] = finite_or_null(score.second);
+  }
+  json["final_scores"] = scores;
   json["steps"] = run.last_step();
   json["tokens"] = run.last_tokens();
   json["flops"] = finite_or_null(run.last_flops());
@@ -80,6 +85,8 @@ Json group_json(const Group& group, const std::vector<Run>& runs) {
   json["final_val_loss"] = losses_json(group.final_losses);
   json["final_val_loss_by_set"] = Json::object();
   for (const SetLosses& set : group.sets) json["final_val_loss_by_set"][set.name] = losses_json(set.losses);
+  json["final_scores"] = Json::object();
+  for (const SetLosses& score : group.scores) json["final_scores"][score.name] = losses_json(score.losses);
   return json;
 }
 

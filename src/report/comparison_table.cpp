@@ -103,26 +103,27 @@ std::string reach_table(const Comparison& comparison) {
   return table.render();
 }
 
-// Validation sets in rows, groups in columns by number, as many side by side as fit.
-std::string sets_table(const Comparison& comparison) {
+// Validation sets or other scores in rows, groups in columns by number, as many side by side as fit.
+std::string sets_table(const Comparison& comparison, const char* title, const char* what,
+                       std::vector<SetLosses> Group::*member) {
   constexpr size_t groups_per_block = 6;
   std::vector<std::string> names;
   for (const Group& group : comparison.groups) {
-    for (const SetLosses& set : group.sets) {
+    for (const SetLosses& set : group.*member) {
       if (std::find(names.begin(), names.end(), set.name) == names.end()) names.push_back(set.name);
     }
   }
   if (names.empty()) return {};
-  std::string out = "\nFinal validation loss by set\n";
+  std::string out = concat("\n", title, "\n");
   for (size_t begin = 0; begin < comparison.groups.size(); begin += groups_per_block) {
     const size_t end = std::min(begin + groups_per_block, comparison.groups.size());
     TextTable table;
-    table.add_column("set", Align::left, true);
+    table.add_column(what, Align::left, true);
     for (size_t g = begin; g < end; ++g) table.add_column(shortened(comparison.groups[g].name, 14), Align::right);
     for (const std::string& name : names) {
       std::vector<std::string> row = {name};
       for (size_t g = begin; g < end; ++g) {
-        const auto& sets = comparison.groups[g].sets;
+        const auto& sets = comparison.groups[g].*member;
         const auto found =
             std::find_if(sets.begin(), sets.end(), [&](const SetLosses& set) { return set.name == name; });
         row.push_back(found == sets.end() ? "-" : format_loss(found->losses.mean()));
@@ -169,7 +170,9 @@ std::string comparison_table(const Comparison& comparison) {
     out += equivalence_table(comparison);
     out += concat("\nReaching the other's final loss (share of what the other was given)\n", reach_table(comparison));
   }
-  return out + sets_table(comparison) + config_lines(comparison) + note_lines(comparison.notes);
+  out += sets_table(comparison, "Final validation loss by set", "set", &Group::sets);
+  out += sets_table(comparison, "Final scores", "score", &Group::scores);
+  return out + config_lines(comparison) + note_lines(comparison.notes);
 }
 
 }  // namespace artel

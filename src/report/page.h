@@ -46,6 +46,8 @@ std::string differences_html(const Comparison& comparison);
 std::string reach_html(const Comparison& comparison);
 /// Final losses by validation set, and their differences; empty without sets.
 std::string sets_html(const Comparison& comparison);
+/// Final scores, bits per byte and accuracies; empty without any.
+std::string scores_html(const Comparison& comparison);
 /// Validation losses over time, folded away.
 std::string validation_html(const Comparison& comparison);
 /// Config keys, those that differ first.

@@ -59,10 +59,10 @@ std::string methods_html(const Comparison& comparison) {
   return parts.empty() ? std::string() : concat("<p class=\"muted\">Test: ", join(parts, "; "), ".</p>\n");
 }
 
-std::vector<std::string> set_names(const Comparison& comparison) {
+std::vector<std::string> names_in(const Comparison& comparison, std::vector<SetLosses> Group::*member) {
   std::vector<std::string> names;
   for (const Group& group : comparison.groups) {
-    for (const SetLosses& set : group.sets) {
+    for (const SetLosses& set : group.*member) {
       if (std::find(names.begin(), names.end(), set.name) == names.end()) names.push_back(set.name);
     }
   }
@@ -185,23 +185,42 @@ std::string reach_html(const Comparison& comparison) {
          "<p class=\"muted\">In brackets: share of what the other was given.</p>\n";
 }
 
-std::string sets_html(const Comparison& comparison) {
-  const std::vector<std::string> names = set_names(comparison);
-  if (names.empty()) return {};
-  std::vector<PageColumn> columns = {text_column("Set")};
+namespace {
+
+// A row for each name, a column for each group.
+std::string means_html(const Comparison& comparison, const std::string& what, const std::vector<std::string>& names,
+                       std::vector<SetLosses> Group::*member) {
+  std::vector<PageColumn> columns = {text_column(what)};
   for (size_t g = 0; g < comparison.groups.size(); ++g) columns.push_back(number_column(named_group(comparison, g)));
   std::vector<std::vector<std::string>> rows;
   for (const std::string& name : names) {
     std::vector<std::string> row = {escape_html(name)};
     for (const Group& group : comparison.groups) {
       const auto same = [&](const SetLosses& set) { return set.name == name; };
-      const auto found = std::find_if(group.sets.begin(), group.sets.end(), same);
-      row.push_back(found == group.sets.end() ? "-"
-                                              : format_mean(found->losses.mean(), found->losses.standard_deviation()));
+      const std::vector<SetLosses>& sets = group.*member;
+      const auto found = std::find_if(sets.begin(), sets.end(), same);
+      row.push_back(found == sets.end() ? "-" : format_mean(found->losses.mean(), found->losses.standard_deviation()));
     }
     rows.push_back(row);
   }
-  return table_html(columns, rows) + set_differences(comparison);
+  return table_html(columns, rows);
+}
+
+}  // namespace
+
+std::string sets_html(const Comparison& comparison) {
+  const std::vector<std::string> names = names_in(comparison, &Group::sets);
+  if (names.empty()) return {};
+  return means_html(comparison, "Set", names, &Group::sets) + set_differences(comparison);
+}
+
+std::string scores_html(const Comparison& comparison) {
+  const std::vector<std::string> names = names_in(comparison, &Group::scores);
+  if (names.empty()) return {};
+  return concat(
+      "<section id=\"scores\"><h2>Scores</h2>\n", means_html(comparison, "Score", names, &Group::scores),
+      "<p class=\"muted\">At the end of the runs. Accuracies are shares of the examples; per token and per byte: "
+      "log-probabilities of completions divided by their length.</p></section>\n");
 }
 
 std::string validation_html(const Comparison& comparison) {

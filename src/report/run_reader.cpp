@@ -86,6 +86,34 @@ std::vector<SetExpertCounts> read_expert_counts(const Json& row, std::string_vie
   return sets;
 }
 
+constexpr std::pair<const char*, const char*> kTaskScores[] = {
+    {"accuracy", "accuracy"}, {"accuracy_per_token", "accuracy per token"}, {"accuracy_per_byte", "accuracy per byte"}};
+
+std::vector<std::pair<std::string, double>> read_scores(const Json& row, std::string_view where) {
+  std::vector<std::pair<std::string, double>> scores;
+  for (const char* member : {"bits_per_byte", "tasks"}) {
+    const auto found = row.find(member);
+    if (found == row.end()) continue;
+    if (!found->is_object())
+      fail(where, concat("member \"", member, "\" required an object, found ", found->type_name()));
+    for (const auto& item : found->items()) {
+      if (std::string_view(member) == "bits_per_byte") {
+        scores.emplace_back("bits per byte, " + item.key(), optional_number(*found, item.key().c_str(), where));
+        continue;
+      }
+      if (!item.value().is_object()) {
+        fail(where, concat("member \"tasks\" required an object per task, found ", item.value().type_name()));
+      }
+      for (const auto& [key, label] : kTaskScores) {
+        if (item.value().contains(key)) {
+          scores.emplace_back(concat(item.key(), ", ", label), optional_number(item.value(), key, where));
+        }
+      }
+    }
+  }
+  return scores;
+}
+
 // Collects the rows of one metrics.jsonl.
 class MetricsReader {
  public:
@@ -131,6 +159,7 @@ class MetricsReader {
       }
     }
     row.expert_counts = read_expert_counts(json, where);
+    row.scores = read_scores(json, where);
     note_attempt(row.attempt);
     std::isfinite(row.val_loss) ? run_.validation.push_back(std::move(row)) : count_not_finite();
   }

@@ -52,6 +52,8 @@ struct ValidationRow {
   double seconds = 0.0;   ///< of the row, else interpolated between training rows; NaN when there are none
   std::vector<std::pair<std::string, double>> sets;  ///< loss per validation set, in the row's order
   std::vector<SetExpertCounts> expert_counts = {};   ///< kept for the last row of a run alone
+  /// What else was measured, in the row's order: "bits per byte, SET", "TASK, accuracy" and so on.
+  std::vector<std::pair<std::string, double>> scores = {};
 };
 
 /// A run as it was written. Rows are in ascending step order; of a step's rows the last attempt's is kept.

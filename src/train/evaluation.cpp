@@ -1,6 +1,7 @@
 #include "train/evaluation.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tokenizer/tokenizer.h"
 
@@ -26,15 +27,28 @@ class ExpertCounter final : public RoutingObserver {
 };
 
 void sum_over_ranks(Communicator& world, Evaluation& evaluation) {
-  std::vector<double> values{evaluation.loss, static_cast<double>(evaluation.tokens)};
+  std::vector<double> values{evaluation.loss, static_cast<double>(evaluation.tokens),
+                             static_cast<double>(evaluation.bytes)};
   for (const auto& layer : evaluation.expert_counts) values.insert(values.end(), layer.begin(), layer.end());
   world.all_reduce_values(values, Purpose::statistics);
   auto next = values.begin();
   evaluation.loss = *next++;
   evaluation.tokens = static_cast<std::int64_t>(*next++);
+  evaluation.bytes = static_cast<std::int64_t>(*next++);
   for (auto& layer : evaluation.expert_counts) {
     for (std::int64_t& count : layer) count = static_cast<std::int64_t>(*next++);
   }
+}
+
+// An id beyond the tokenizer's has no text.
+std::int64_t bytes_of(const std::vector<std::int32_t>& ids, const std::vector<std::int32_t>* bytes_of_id) {
+  std::int64_t sum = 0;
+  if (bytes_of_id == nullptr || bytes_of_id->empty()) return sum;
+  for (const std::int32_t id : ids) {
+    const auto index = static_cast<std::size_t>(id);
+    sum += index < bytes_of_id->size() ? (*bytes_of_id)[index] : 0;
+  }
+  return sum;
 }
 
 }  // namespace
@@ -46,6 +60,14 @@ DataOptions data_options(const Config& config) {
   // `bytes` on a larger vocabulary only says how to show text: then the width of an id follows from the vocabulary.
   const bool bytes = config.data.tokenizer == "bytes" && config.model.vocab_size <= ByteTokenizer().num_ids();
   options.num_ids = bytes ? ByteTokenizer().num_ids() : config.model.vocab_size;
+  options.megatron_order = config.data.order == "megatron";
+  options.num_samples = config.train.steps * config.train.global_batch_size;
+  options.document_mask = config.data.document_mask;
+  options.end_of_document = static_cast<std::int32_t>(config.data.end_of_document);
+  if (options.document_mask && options.end_of_document < 0 && is_known_tokenizer(config.data.tokenizer)) {
+    const auto tokenizer = make_tokenizer(config.data.tokenizer);
+    if (tokenizer->has_end_of_document()) options.end_of_document = tokenizer->end_of_document();
+  }
   return options;
 }
 
@@ -65,6 +87,7 @@ double batch_loss(Context& context, Transformer& model, const Batch& batch, Rout
   PassInfo info;
   info.num_sequences = batch.num_samples;
   info.observer = observer;
+  if (!batch.document_starts.empty()) info.document_starts = upload_ids(context, batch.document_starts);
   const Variable loss =
       model.loss(inference, upload_ids(context, batch.inputs), upload_ids(context, batch.targets), info);
   double sum = 0.0;
@@ -72,8 +95,14 @@ double batch_loss(Context& context, Transformer& model, const Batch& batch, Rout
   return sum;
 }
 
+std::optional<double> bits_per_byte(const Evaluation& evaluation) {
+  if (evaluation.bytes == 0) return std::nullopt;
+  return evaluation.loss / std::log(2.0) * static_cast<double>(evaluation.tokens) /
+         static_cast<double>(evaluation.bytes);
+}
+
 EvaluationOptions evaluation_options(const Config& config, std::int64_t batches, Communicator* world) {
-  return {config.train.global_batch_size, batches, config.train.micro_batch_size, world};
+  return {config.train.global_batch_size, batches, config.train.micro_batch_size, world, nullptr};
 }
 
 Evaluation evaluate(Context& context, Transformer& model, const ValidationReader& reader,
@@ -95,6 +124,7 @@ Evaluation evaluate(Context& context, Transformer& model, const ValidationReader
     if (!counts) continue;
     result.loss += loss;
     result.tokens += static_cast<std::int64_t>(batch.targets.size());
+    result.bytes += bytes_of(batch.targets, options.bytes_of_id);
   }
   result.expert_counts = counter.counts();
   if (num_ranks > 1) sum_over_ranks(*options.world, result);

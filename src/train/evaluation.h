@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ namespace artel {
 struct Evaluation {
   double loss = 0.0;  ///< nats, mean over tokens
   std::int64_t tokens = 0;
+  std::int64_t bytes = 0;                                ///< of the tokens' text; 0: not known
   std::vector<std::vector<std::int64_t>> expert_counts;  ///< [L][N] assignments; empty for dense models
 };
 
@@ -27,6 +29,7 @@ struct EvaluationOptions {
   std::int64_t batches = 0;           ///< of the set's first windows; 0: the whole set
   std::int64_t micro_batch_size = 1;  ///< windows in a pass of a rank; changes memory and time alone
   Communicator* world = nullptr;      ///< the ranks that share the windows out; none: one rank
+  const std::vector<std::int32_t>* bytes_of_id = nullptr;  ///< lengths of the texts of ids; none or empty: not known
 };
 
 /// `batches` batches as large as those of training, in micro-batches of the config's size.
@@ -35,6 +38,9 @@ EvaluationOptions evaluation_options(const Config& config, std::int64_t batches,
 /// Mean loss over a set's windows without gradients, the same on every rank. Every rank calls it.
 Evaluation evaluate(Context& context, Transformer& model, const ValidationReader& reader,
                     const EvaluationOptions& options);
+
+/// Mean loss over a set in bits, divided by the mean bytes of a token; none where these are not known.
+std::optional<double> bits_per_byte(const Evaluation& evaluation);
 
 /// Copies ids to the device: [B·S] i32.
 Tensor upload_ids(Context& context, const std::vector<std::int32_t>& ids);

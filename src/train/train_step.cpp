@@ -76,6 +76,9 @@ Variable micro_batch_loss(Context& context, Transformer& model, const Batch& bat
   info.tokens_per_step = options.tokens_per_step;
   info.training = true;
   info.recompute_blocks = options.recompute_blocks;
+  if (!batch.document_starts.empty()) {
+    info.document_starts = micro_batch(context, batch.document_starts, batch.seq_len, first, count);
+  }
   return model.loss(context, micro_batch(context, batch.inputs, batch.seq_len, first, count),
                     micro_batch(context, batch.targets, batch.seq_len, first, count), info);
 }

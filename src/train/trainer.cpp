@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "optim/schedule.h"
+#include "train/choice_evaluation.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
 #include "util/error.h"
@@ -77,7 +78,25 @@ void Trainer::open_validation_sets() {
     validation_sets_.emplace_back(file.name,
                                   std::make_unique<ValidationReader>(data_source(file), data_options(config_)));
   }
+  if (!validation_sets_.empty()) bytes_of_id_ = bytes_of_ids(config_);
+  const TaskText text = config_.validation.tasks.empty() ? TaskText() : task_text(config_);
+  for (const DataFile& file : config_.validation.tasks) {
+    tasks_.push_back(
+        read_choice_task(file.name, file.path, text, config_.model.vocab_size, config_.validation.task_examples));
+  }
   validation_sample_ = std::make_unique<ValidationSample>(config_, log_);
+}
+
+Json Trainer::evaluate_tasks() {
+  Json tasks;
+  for (const ChoiceTask& task : tasks_) {
+    const ChoiceScores scores =
+        evaluate_choices(runtime_.context(), model_, task, evaluation_options(config_, 0, &mesh_.world()));
+    tasks[task.name] = choice_scores_json(scores);
+    log_.info(concat("step ", step_, "  ", task.name, ": accuracy ", format_fixed(scores.accuracy, 4), ", per token ",
+                     format_fixed(scores.accuracy_per_token, 4), " of ", scores.num_examples, " examples"));
+  }
+  return tasks;
 }
 
 StepOptions Trainer::step_options(std::int64_t step) const {
@@ -91,15 +110,10 @@ StepOptions Trainer::step_options(std::int64_t step) const {
   return options;
 }
 
-StepOutcome Trainer::train_one_step() {
+std::optional<StepOutcome> Trainer::train_one_step(const std::function<bool()>& should_stop) {
   const TraceSpan step_span(runtime_.context().tracer, TraceKind::phase, "step");
-  const std::int64_t batch_size = config_.train.global_batch_size;
-  {
-    const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "data");
-    const IndexRange mine = mesh_.local_sequences();
-    loader_->load(step_ * batch_size + mine.begin, mine.size(), batch_);
-    if (step_ + 1 < config_.train.steps) loader_->prefetch((step_ + 1) * batch_size + mine.begin, mine.size());
-  }
+  load_batch();
+  if (agree_to_stop(should_stop)) return std::nullopt;
   const StepOptions options = step_options(step_ + 1);
   step_spikes_.clear();
   StepOutcome outcome = run_step(runtime_.context(), model_, *optimizer_, batch_, options,
@@ -136,10 +150,13 @@ void Trainer::validate() {
   const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "validation");
   Json sets = Json::object();
   Json expert_counts = Json::object();
+  Json bits = Json::object();
+  EvaluationOptions options = evaluation_options(config_, config_.validation.batches, &mesh_.world());
+  options.bytes_of_id = &bytes_of_id_;
   for (const auto& [name, reader] : validation_sets_) {
-    const Evaluation evaluation = evaluate(runtime_.context(), model_, *reader,
-                                           evaluation_options(config_, config_.validation.batches, &mesh_.world()));
+    const Evaluation evaluation = evaluate(runtime_.context(), model_, *reader, options);
     sets[name] = evaluation.loss;
+    if (const auto value = bits_per_byte(evaluation)) bits[name] = *value;
     report_validation(name, evaluation.loss);
     if (!evaluation.expert_counts.empty()) expert_counts[name] = evaluation.expert_counts;
   }
@@ -148,6 +165,8 @@ void Trainer::validate() {
   row["tokens"] = tokens_;
   row["val_loss"] = sets[validation_sets_.front().first];
   row["sets"] = sets;
+  if (!bits.empty()) row["bits_per_byte"] = bits;
+  if (!tasks_.empty()) row["tasks"] = evaluate_tasks();
   if (!expert_counts.empty()) row["expert_counts"] = expert_counts;
   row["seconds"] = seconds_;
   log_.info(concat("step ", step_, "  validation loss ", format_fixed(row["val_loss"].get<double>(), 4)));
@@ -159,27 +178,40 @@ void Trainer::validate() {
   write_row(row);
 }
 
+void Trainer::validate_and_keep() {
+  try {
+    validate();
+  } catch (const Error&) {
+    if (mesh_.world().size() == 1) {  // with several, the others are somewhere in the validation
+      save();
+      report_write_error(writer_->finish());
+    }
+    throw;
+  }
+}
+
 bool Trainer::run(const std::function<bool()>& should_stop) {
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
   Progress progress(step_, config_.train.steps, leads());
   runtime_.context().allocator.reset_peak();  // setting up is not part of training
   if (step_ == 0 && config_.validation.every > 0) validate();
-  while (step_ < config_.train.steps && !agree_to_stop(should_stop)) {
+  while (step_ < config_.train.steps) {
     mesh_.world().set_step(step_ + 1);
     profiler_->before_step(step_ + 1);
     const auto start = Clock::now();
     if (mesh_.world().size() > 1) take_bytes_sent();  // what validation or a checkpoint sent is not of this step
-    const StepOutcome outcome = train_one_step();
+    const std::optional<StepOutcome> outcome = train_one_step(should_stop);
+    if (!outcome) break;
     const double step_seconds = seconds_since(start);
     seconds_ += step_seconds;
-    write_step_row(outcome, step_seconds);
-    progress.update(step_, outcome.loss, static_cast<double>(step_options(step_).tokens_per_step) / step_seconds);
-    report_faults(outcome);
+    write_step_row(*outcome, step_seconds);
+    progress.update(step_, outcome->loss, static_cast<double>(step_options(step_).tokens_per_step) / step_seconds);
+    report_faults(*outcome);
     if (due(config_.parallel.verify_every)) check_replicas();
     const bool last = step_ == config_.train.steps;
     if (due(config_.validation.every) || (last && config_.validation.every > 0)) {
       progress.finish_line();
-      validate();
+      validate_and_keep();
     }
     report_write_error(writer_->poll());
     if (due(config_.checkpoint.every) || last) save();
@@ -194,6 +226,7 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
   if (const std::int64_t rows = metrics_ ? metrics_->flush() : 0; rows > 0) {
     log_.warn(concat(rows, " rows of metrics.jsonl could not be written and are lost"));
   }
+  require_data();
   if (!error.empty()) fail("checkpoint", "required a final checkpoint, found that it could not be written: " + error);
   if (!save_refused_.empty()) {
     fail("checkpoint", concat("required a final checkpoint of finite values, found NaN or an infinity in ",

@@ -1,13 +1,16 @@
 #pragma once
 
 #include <array>
+#include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/checkpoint_writer.h"
 #include "checkpoint/store.h"
+#include "data/choice_task.h"
 #include "data/loader.h"
 #include "model/transformer.h"
 #include "optim/adamw.h"
@@ -49,6 +52,8 @@ class Trainer {
  private:
   void allocate_model();
   void open_validation_sets();
+  /// The tasks' part of a validation row; null without tasks.
+  Json evaluate_tasks();
   void open_run_directory();
   void open_metrics();
   std::string find_checkpoint();
@@ -64,7 +69,12 @@ class Trainer {
   void resume();
   void load(const Checkpoint& checkpoint);
   void write_summary();
-  StepOutcome train_one_step();
+  /// Nothing: the ranks agreed to stop before it, at the wish of should_stop or because one has no data.
+  std::optional<StepOutcome> train_one_step(const std::function<bool()>& should_stop);
+  /// Reads this rank's sequences of the next step; what keeps it from that is noted in data_error_.
+  void load_batch();
+  /// Errors: what kept a rank from reading its data, on every rank.
+  void require_data();
   void write_step_row(const StepOutcome& outcome, double step_seconds);
   StepOptions step_options(std::int64_t step) const;
   bool accept_step(double loss, double grad_norm);
@@ -73,6 +83,8 @@ class Trainer {
   Json find_origin(const StepOutcome& outcome);
   void report_validation(const std::string& set, double loss);
   void validate();
+  /// validate(), but a run of one rank saves before it ends with an error.
+  void validate_and_keep();
   void save();
   std::string refuse_non_finite(const Snapshot& taken);
   void report_write_error(const std::string& error);
@@ -91,6 +103,8 @@ class Trainer {
   ArenaRanges own_pieces_;  ///< what this rank writes to checkpoints, and updates when state is sharded
   std::unique_ptr<DataLoader> loader_;
   std::vector<std::pair<std::string, std::unique_ptr<ValidationReader>>> validation_sets_;
+  std::vector<std::int32_t> bytes_of_id_;  ///< for bits per byte; empty: not known
+  std::vector<ChoiceTask> tasks_;
   std::unique_ptr<ValidationSample> validation_sample_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<GradientSync> sync_;
@@ -99,6 +113,7 @@ class Trainer {
   std::unique_ptr<StepProfiler> profiler_;
   std::unique_ptr<CheckpointWriter> writer_;
   Batch batch_;
+  std::exception_ptr data_error_;
   std::int64_t step_ = 0;
   std::int64_t tokens_ = 0;
   double seconds_ = 0.0;  ///< spent in training steps, over all attempts

@@ -27,11 +27,42 @@ std::string checksum(Context& context, const ParameterStore& store, ParameterKin
 
 }  // namespace
 
-// A signal may reach some ranks only, or some of them a step later.
+// A signal may reach some ranks only, or some of them a step later, and one rank's file may fail.
 bool Trainer::agree_to_stop(const std::function<bool()>& should_stop) {
-  std::int64_t stop = should_stop && should_stop() ? 1 : 0;
+  std::int64_t stop = data_error_ || (should_stop && should_stop()) ? 1 : 0;
   mesh_.world().all_reduce_values(std::span(&stop, 1), Purpose::control, Reduction::max);
   return stop == 1;
+}
+
+void Trainer::load_batch() {
+  const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "data");
+  const std::int64_t batch_size = config_.train.global_batch_size;
+  const IndexRange mine = mesh_.local_sequences();
+  try {
+    loader_->load(step_ * batch_size + mine.begin, mine.size(), batch_);
+  } catch (const Error&) {
+    data_error_ = std::current_exception();
+    return;
+  }
+  if (step_ + 1 < config_.train.steps) loader_->prefetch((step_ + 1) * batch_size + mine.begin, mine.size());
+}
+
+void Trainer::require_data() {
+  std::string text;
+  try {
+    if (data_error_) std::rethrow_exception(data_error_);
+  } catch (const Error& error) {
+    text = error.what();
+  }
+  const std::vector<std::string> texts = mesh_.world().all_gather_text(text, Purpose::control);
+  const auto found = std::find_if(texts.begin(), texts.end(), [](const std::string& other) { return !other.empty(); });
+  if (found == texts.end()) return;
+  if (step_ > 0) {
+    log_.warn(concat("training stops after step ", step_,
+                     ", which is saved, because data cannot be read: put the file right and start again to go on"));
+  }
+  if (data_error_) std::rethrow_exception(data_error_);
+  fail("data", concat("rank ", found - texts.begin(), " has no data: ", *found));
 }
 
 void Trainer::check_replicas() {

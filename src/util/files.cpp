@@ -1,6 +1,7 @@
 #include "util/files.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,10 +32,14 @@ class Descriptor {
       : value_(::open(path.c_str(), flags | O_CLOEXEC)) {
     if (value_ < 0) fail_system(operation, path, errno);
   }
-  ~Descriptor() { ::close(value_); }
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int value() const { return value_; }
+  /// Gives the descriptor away.
+  int release() { return std::exchange(value_, -1); }
 
  private:
   int value_;
@@ -208,6 +213,58 @@ std::string parent_directory(const std::string& path) {
 
 std::string join_path(std::string_view directory, std::string_view name) {
   return (std::filesystem::path(directory) / name).string();
+}
+
+std::vector<std::string> matching_files(const std::string& path) {
+  std::error_code status;
+  if (std::filesystem::exists(path, status)) return {path};
+  if (path.find_first_of("*?[") == std::string::npos) return {};
+  glob_t found{};
+  const int outcome = ::glob(path.c_str(), GLOB_ERR, nullptr, &found);
+  std::vector<std::string> paths(found.gl_pathv, found.gl_pathv + (outcome == 0 ? found.gl_pathc : 0));
+  ::globfree(&found);
+  if (outcome != 0 && outcome != GLOB_NOMATCH) fail("files", concat("cannot list what matches ", path));
+  std::sort(paths.begin(), paths.end());  // by bytes, whatever the locale
+  return paths;
+}
+
+InputFile::InputFile(const std::string& path) : path_(path) {
+  Descriptor file("open", path, O_RDONLY);
+  const struct stat status = regular_file_status(file.value(), path);
+  if (!S_ISREG(status.st_mode)) fail("files", concat("required a regular file, found ", path));
+  size_ = static_cast<uint64_t>(status.st_size);
+  descriptor_ = file.release();
+}
+
+InputFile::~InputFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+InputFile::InputFile(InputFile&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_), path_(std::move(other.path_)) {}
+
+InputFile& InputFile::operator=(InputFile&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(size_, other.size_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+void InputFile::read(uint64_t begin, size_t size, void* out) const {
+  auto* bytes = static_cast<char*>(out);
+  while (size > 0) {
+    const ssize_t got = ::pread(descriptor_, bytes, std::min(size, size_t{1} << 30), static_cast<off_t>(begin));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_system(concat("read byte ", begin, " of").c_str(), path_, errno);
+    if (got == 0) {
+      fail("files",
+           concat(path_, ": required ", size, " bytes from byte ", begin,
+                  " on, found the end of the file; was it shortened? It had ", size_, " bytes when it was opened"));
+    }
+    bytes += got;
+    begin += static_cast<uint64_t>(got);
+    size -= static_cast<size_t>(got);
+  }
 }
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {

@@ -88,11 +88,38 @@ void write_file_atomic(FileLayer& layer, const std::string& path, std::string_vi
 /// All bytes of a file of the machine. Throws Error naming the path and the reason.
 std::string read_file(const std::string& path);
 
+/// The files that `path` names: itself when it is there, else those that it matches as a pattern of the shell (`*`,
+/// `?`,
+/// `[…]`), sorted; none when nothing is there.
+std::vector<std::string> matching_files(const std::string& path);
+
 /// The directory part of `path`: "." when there is none.
 std::string parent_directory(const std::string& path);
 
 /// `directory`/`name`.
 std::string join_path(std::string_view directory, std::string_view name);
+
+/// A regular file open for reading anywhere in it, from any thread. Unlike a mapping, which ends the process, it says
+/// so when the file was shortened meanwhile or its device fails.
+class InputFile {
+ public:
+  /// Throws Error naming the path and the reason when it is missing, unreadable or no regular file.
+  explicit InputFile(const std::string& path);
+  ~InputFile();
+  InputFile(InputFile&& other) noexcept;
+  InputFile& operator=(InputFile&& other) noexcept;
+
+  /// Bytes, when it was opened.
+  uint64_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+  /// out[0..size) = the bytes from `begin` on. Throws Error naming path, byte and reason.
+  void read(uint64_t begin, size_t size, void* out) const;
+
+ private:
+  int descriptor_ = -1;
+  uint64_t size_ = 0;
+  std::string path_;
+};
 
 /// A regular file mapped read-only into memory for the life of the object. An empty file has size 0 and data() null.
 /// The file must not be shortened while it is mapped.

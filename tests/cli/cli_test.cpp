@@ -5,8 +5,8 @@
 using namespace artel;
 
 TEST_CASE("Every command explains itself, and the program its version") {
-  for (const char* command :
-       {"", "train", "eval", "compare", "describe", "checkpoint", "checkpoint info", "bench", "generate", "sweep"}) {
+  for (const char* command : {"", "train", "eval", "compare", "describe", "checkpoint", "checkpoint info", "bench",
+                              "generate", "sweep", "data", "data inspect"}) {
     const ProgramOutcome outcome = run(std::string(command) + " --help");
     INFO(command);
     CHECK(outcome.exit_code == 0);

@@ -33,7 +33,8 @@ void add(std::vector<std::string>& values, std::initializer_list<const char*> mo
 }
 
 void add_bad_integers(const Field& field, std::vector<std::string>& values) {
-  add(values, {"x", "1.5", "'7'", "0x10", "1 2", "true", "1e400", ".nan", ".inf", "99999999999999999999", "-1"});
+  add(values, {"x", "1.5", "'7'", "0x10", "1 2", "true", "1e400", ".nan", ".inf", "99999999999999999999"});
+  if (field.min_int > -1) values.emplace_back("-1");
   if (!field.zero_is_auto) values.emplace_back("auto");
   values.push_back(concat(field.min_int - 1));
   const bool has_own_message = field.key == "parallel.zero_stage";  // what is out of scope says so
@@ -62,7 +63,8 @@ std::vector<std::string> bad_values(const Field& field) {
   }
   if (std::holds_alternative<std::vector<DataFile>*>(field.value)) {
     add(values, {"a.bin", "7", "{path: a.bin}", "[a.bin]", "[[a.bin]]", "[{}]", "[{name: a}]", "[{path: }]",
-                 "[{path: [a]}]", "[{path: a.bin, dtype: int8}]"});
+                 "[{path: [a]}]", "[{path: a.bin, name: [b]}]"});
+    if (file_list_of(field.key) != FileList::tasks) values.emplace_back("[{path: a.bin, dtype: int8}]");
     if (!field.may_be_empty) values.emplace_back("[]");
     return values;
   }
@@ -94,15 +96,15 @@ TEST_CASE("every key refuses values of the wrong kind and out of bounds, naming 
 }
 
 TEST_CASE("every key of a data file refuses values of the wrong kind and out of bounds") {
-  for (const bool validation : {false, true}) {
+  for (const std::string list : {"data.train", "data.validation", "validation.tasks"}) {
     DataFile defaults;
-    const std::string list = validation ? "validation" : "train";
-    for (const Field& field : data_file_fields(defaults, validation)) {
+    for (const Field& field : data_file_fields(defaults, file_list_of(list))) {
       for (const std::string& value : bad_values(field)) {
         const std::string path = field.key == "path" ? "" : "path: a.bin, ";
         const std::string entry = concat("[{", path, field.key, ": ", value, "}]");
-        check_message(concat("data:\n  ", list, ": ", entry, "\n"), 2,
-                      {concat("'data.", list, ".0.", field.key, "' required "), ", found "});
+        const size_t dot = list.find('.');
+        check_message(concat(list.substr(0, dot), ":\n  ", list.substr(dot + 1), ": ", entry, "\n"), 2,
+                      {concat("'", list, ".0.", field.key, "' required "), ", found "});
       }
     }
   }

@@ -51,6 +51,9 @@ data:
   train: [{path: a.bin, weight: 2.0, dtype: uint16, name: first}, {path: b.bin}]
   validation: [{path: v.bin, dtype: uint8, name: held-out}]
   tokenizer: tokenizer.json
+  order: megatron
+  document_mask: true
+  end_of_document: 50256
 optimizer: {type: adamw, lr: 3.0e-4, betas: [0.8, 0.9], eps: 1.0e-9, weight_decay: 0.2, grad_clip: 0.5}
 schedule: {type: wsd, warmup_steps: 5, min_lr_ratio: 0.25, decay_ratio: 0.5}
 train:
@@ -65,7 +68,7 @@ train:
   spike_window: 50
   spike_z_score: 4.5
   spike_action: skip
-validation: {every: 10, batches: 4, sample_tokens: 8, sample_prompt: Once}
+validation: {every: 10, batches: 4, sample_tokens: 8, sample_prompt: Once, tasks: [{path: q.jsonl, name: quiz}], task_examples: 9}
 checkpoint: {every: 20, keep: 5}
 parallel: {expert: 2, zero_stage: 0, timeout_seconds: 30.0, expert_across_hosts: true, verify_every: 7}
 )";
@@ -138,7 +141,7 @@ TEST_CASE("every key of a full file arrives in its own member") {
   CHECK(c.optimizer == OptimizerConfig{"adamw", 3e-4, {0.8, 0.9}, 1e-9, 0.2, 0.5});
   CHECK(c.schedule == ScheduleConfig{"wsd", 5, 0.25, 0.5});
   CHECK(c.train == TrainConfig{11, 32, 4, "fp32", "cpu", 3, "block", 7, 50, 4.5, "skip"});
-  CHECK(c.validation == ValidationConfig{10, 4, 8, "Once"});
+  CHECK(c.validation == ValidationConfig{10, 4, 8, "Once", {{"q.jsonl", 1.0, "auto", "quiz"}}, 9});
   CHECK(c.checkpoint == CheckpointConfig{20, 5});
   CHECK(c.parallel == ParallelConfig{2, 0, 30.0, true, 7});
 }
@@ -160,7 +163,7 @@ TEST_CASE("every key can be set alone, in a file and by an override, and changes
   Config full = parse_config(kFull, "full.yaml");
   size_t num_checked = 0;
   for (const Field& field : config_fields(full, known_routing_types())) {
-    if (field.key.rfind("data.", 0) == 0) continue;
+    if (field.key.rfind("data.", 0) == 0 || field.key == "validation.tasks") continue;  // the latter needs data
     const auto alone = kAlone.find(field.key);
     const std::string value = alone == kAlone.end() ? value_text(field) : alone->second;
     INFO(field.key << ": " << value);
@@ -184,7 +187,10 @@ TEST_CASE("every key of data can be set alone, in a file and by an override") {
   const std::map<std::string, std::string> values = {
       {"data.train", "[{path: b.bin, weight: 2.0, dtype: uint16, name: first}]"},
       {"data.validation", "[{path: v.bin, dtype: uint8, name: held-out}]"},
-      {"data.tokenizer", "tokenizer.json"}};
+      {"data.tokenizer", "tokenizer.json"},
+      {"data.order", "megatron"},
+      {"data.document_mask", "true"},
+      {"data.end_of_document", "50256"}};
   Config full = parse_config(kFull, "full.yaml");
   for (const Field& field : config_fields(full, known_routing_types())) {
     if (field.key.rfind("data.", 0) != 0) continue;
@@ -197,6 +203,18 @@ TEST_CASE("every key of data can be set alone, in a file and by an override") {
     CHECK(parse_config(nested(field.key, value) + train, "a.yaml") == config);
     CHECK(parse_config(dump_config(config), "dump.yaml") == config);
   }
+}
+
+TEST_CASE("tasks are named after their files and need a validation set") {
+  const std::string tasks = "validation: {tasks: [{path: dir/swag.bin}, {path: b.jsonl, name: b}]}\n";
+  const Config config = parse_config(tasks + "data: {train: [{path: a.bin}], validation: [{path: v.bin}]}\n", "a.yaml");
+  CHECK(config.validation.tasks[0].name == "swag");
+  CHECK(parse_config(dump_config(config), "dump.yaml") == config);
+  CHECK(config_from_json(config_json(config), "manifest.json") == config);
+  CHECK(contains(error_text([&] { parse_config(tasks + kData, "a.yaml"); }), "found no data.validation"));
+  CHECK(contains(
+      error_text([&] { parse_config("validation: {tasks: [{path: x/s.bin}, {path: y/s.bin}]}\n" + kData, "a.yaml"); }),
+      "validation.tasks required names that differ, found 's' twice"));
 }
 
 TEST_CASE("a file with data alone has the defaults of the schema") {
@@ -274,6 +292,6 @@ TEST_CASE("values are accepted in the spellings of YAML 1.2") {
   CHECK(with("train: {threads: auto}\n").train.threads == 0);
   CHECK(with("train:\n").train == TrainConfig{});
   CHECK(with("train: {}\n").train == TrainConfig{});
-  CHECK(with("validation: {every: 0, batches: 0}\r\n").validation == ValidationConfig{0, 0});
+  CHECK(with("validation: {every: 0, batches: 0}\r\n").validation == ValidationConfig{0, 0, 64, "The ", {}, 0});
   CHECK(with("---\n# comment\n").run == RunConfig{});
 }

@@ -149,7 +149,7 @@ TEST_CASE("An id outside the vocabulary is reported at the load, also when it wa
   DataLoader loader({{path, 1.0, "uint32"}}, narrow, 3);
   int64_t bad = -1;
   for (int64_t g = 0; g < 10; ++g) {
-    if (loader.sampler().sample(g).window == 9) bad = g;  // id 79 is the last id of the last window
+    if (loader.sample(g).window == 9) bad = g;  // id 79 is the last id of the last window
   }
   REQUIRE(bad >= 0);
   const std::string expected =

@@ -4,42 +4,11 @@
 
 #include "support/catch.h"
 #include "support/error_text.h"
-#include "support/temporary_directory.h"
+#include "support/token_files.h"
 
 using namespace artel;
 
 namespace {
-
-class Folder {
- public:
-  /// Writes `bytes` to a file and returns its path.
-  std::string write(const std::string& bytes, const std::string& name = "f.bin") {
-    const std::string path = directory_.file(name);
-    write_file_atomic(layer_, path, bytes);
-    return path;
-  }
-  std::string file(const std::string& name) const { return directory_.file(name); }
-
- private:
-  TemporaryDirectory directory_;
-  PosixFileLayer layer_;
-};
-
-std::string little_endian(const std::vector<uint32_t>& values, size_t width) {
-  std::string bytes;
-  for (const uint32_t value : values) {
-    for (size_t i = 0; i < width; ++i) bytes += static_cast<char>(value >> (8 * i));
-  }
-  return bytes;
-}
-
-std::string llmc_file(uint32_t magic, uint32_t version, uint32_t num_tokens, const std::string& body) {
-  std::vector<uint32_t> header(256, 0);
-  header[0] = magic;
-  header[1] = version;
-  header[2] = num_tokens;
-  return little_endian(header, 4) + body;
-}
 
 std::vector<int32_t> all_of(const TokenFile& file) {
   std::vector<int32_t> ids(static_cast<size_t>(file.size()));

@@ -53,25 +53,45 @@ Vector rounding_of(const TestDevice& device, DType act, Vector terms) {
   return terms;
 }
 
-void check(TestDevice& device, const Case& c, DType act) {
-  const AttentionShape& s = c.shape;
+/// Where documents begin, for every token: none said, each sequence one, a token each, of 1 to `longest` tokens.
+using reference::Starts;
+Starts starts_of(const AttentionShape& s, std::int64_t longest) {
+  Starts starts;
+  std::uint64_t state = 7;
+  for (std::int64_t b = 0; b < s.num_sequences; ++b) {
+    std::int64_t start = 0, end = 0;
+    for (std::int64_t q = 0; q < s.sequence_length; ++q) {
+      if (q == end) {
+        state = state * 6364136223846793005U + 1442695040888963407U;
+        start = end;
+        end += 1 + static_cast<std::int64_t>((state >> 33) % static_cast<std::uint64_t>(longest));
+      }
+      starts.push_back(static_cast<std::int32_t>(start));
+    }
+  }
+  return starts;
+}
+
+void check(TestDevice& device, const Case& c, DType act, const Starts& starts = {}) {
+  AttentionShape s = c.shape;
   const std::int64_t num_tokens = s.num_tokens();
   const Shape qkv_shape{num_tokens, s.num_qkv_heads(), s.head_dim}, y_shape{num_tokens, s.num_heads, s.head_dim};
   const Shape lse_shape{s.num_sequences, s.num_heads, s.sequence_length};
   const Vector qkv_values = random_values("qkv", usize(qkv_shape.numel()), c.stddev, act);
   const Vector dy_values = random_values("dy", usize(y_shape.numel()), 1.0, act);
   GuardedTensors tensors(device);
+  if (!starts.empty()) s.document_starts = tensors.input("document_starts", starts);
   const Tensor qkv = tensors.input("qkv", qkv_shape, act, qkv_values);
   const Tensor y = tensors.output("y", y_shape, act);
   const Tensor lse = tensors.output("lse", lse_shape, DType::f32);
   device.backend.attention(qkv, s, y, lse);
-  const auto expected = reference::attention(qkv_values, s);
+  const auto expected = reference::attention(qkv_values, s, reference::term_itself, starts);
   // The rounding of a score, a sum over head_dim, becomes a factor of its probability.
   const double score = std::max(1.0, largest(expected.lse));
   const std::size_t length = usize(s.head_dim + s.sequence_length);
   expect_close("lse", lse, expected.lse, length, score);
   expect_close("y", y, expected.y, length, largest(expected.y) * score,
-               rounding_of(device, act, reference::attention(qkv_values, s, reference::term_magnitude).y));
+               rounding_of(device, act, reference::attention(qkv_values, s, reference::term_magnitude, starts).y));
 
   // The backward kernel gets the output as stored, and so does the reference.
   const Vector stored_y = rounded(expected.y, act);
@@ -80,11 +100,12 @@ void check(TestDevice& device, const Case& c, DType act) {
   const Tensor dy = tensors.input("dy", y_shape, act, dy_values);
   const Tensor dqkv = tensors.output("dqkv", qkv_shape, act);
   device.backend.attention_backward(qkv, y_in, lse_in, dy, s, dqkv);
-  const Vector gradient = reference::attention_backward(qkv_values, stored_y, dy_values, s);
-  expect_close(
-      "dqkv", dqkv, gradient, length, largest(gradient) * score,
-      rounding_of(device, act,
-                  reference::attention_backward(qkv_values, stored_y, dy_values, s, reference::term_magnitude)));
+  const Vector gradient =
+      reference::attention_backward(qkv_values, stored_y, dy_values, s, reference::term_itself, starts);
+  expect_close("dqkv", dqkv, gradient, length, largest(gradient) * score,
+               rounding_of(device, act,
+                           reference::attention_backward(qkv_values, stored_y, dy_values, s, reference::term_magnitude,
+                                                         starts)));
   tensors.expect_intact();
 }
 
@@ -100,6 +121,88 @@ TEST_CASE("attention and its gradient agree with the reference") {
       }
     }
   });
+}
+
+TEST_CASE("attention within documents and its gradient agree with the reference") {
+  for_each_device([](TestDevice& device) {
+    for (const Case& c : cases) {
+      if (!device.takes_head_dim(c.shape.head_dim)) continue;
+      for (const DType act : act_types) {
+        const AttentionShape& s = c.shape;
+        for (const std::int64_t longest : {1, 7, 150}) {
+          INFO(s.num_sequences << " x " << s.sequence_length << " tokens, heads " << s.num_heads << ", "
+                               << s.num_kv_heads << " of " << s.head_dim << ' ' << dtype_name(act) << " stddev "
+                               << c.stddev << " documents up to " << longest);
+          check(device, c, act, starts_of(s, longest));
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("attention within documents equals that of each document apart, and so does the gradient") {
+  for_each_device([](TestDevice& device) {
+    const std::vector<std::int64_t> lengths = {70, 1, 64, 130, 35};
+    AttentionShape packed{1, 300, 2, 1, 32};
+    const Vector qkv = random_values("qkv", 300 * 4 * 32), dy = random_values("dy", 300 * 2 * 32);
+    Starts starts;
+    for (const std::int64_t length : lengths) {
+      starts.insert(starts.end(), usize(length), static_cast<std::int32_t>(starts.size()));
+    }
+    GuardedTensors tensors(device);
+    packed.document_starts = tensors.input("document_starts", starts);
+    const auto run = [&](const AttentionShape& s, std::int64_t first) {
+      const std::int64_t n = s.num_tokens();
+      const auto part = [&](const Vector& x, std::int64_t width) {
+        return Vector(x.begin() + first * width, x.begin() + (first + n) * width);
+      };
+      const Tensor x = tensors.input("qkv", {n, 4, 32}, DType::f32, part(qkv, 128));
+      const Tensor y = tensors.output("y", {n, 2, 32}, DType::f32), dx = tensors.output("dqkv", x.shape(), DType::f32);
+      const Tensor lse = tensors.output("lse", {1, 2, n}, DType::f32);
+      device.backend.attention(x, s, y, lse);
+      device.backend.attention_backward(x, y, lse, tensors.input("dy", y.shape(), DType::f32, part(dy, 64)), s, dx);
+      return NamedTensors{{"y", y}, {"dqkv", dx}};
+    };
+    const NamedTensors together = run(packed, 0);
+    std::int64_t first = 0;
+    for (const std::int64_t length : lengths) {
+      const NamedTensors apart = run({1, length, 2, 1, 32}, first);
+      for (std::size_t i = 0; i < apart.size(); ++i) {
+        const Vector expected = values_of(apart[i].second);
+        expect_close(apart[i].first, together[i].second.rows(first, first + length), expected, usize(32 + length),
+                     4.0 * largest(expected));
+      }
+      first += length;
+    }
+    tensors.expect_intact();
+  });
+}
+
+NamedTensors run_all(TestDevice& device, const AttentionShape& s, DType act) {
+  Allocator& allocator = device.allocator;
+  const Shape qkv_shape{s.num_tokens(), s.num_qkv_heads(), s.head_dim};
+  const auto random = [&](const char* name, const Shape& shape) {
+    return tensor_of(allocator, shape, act, random_values(name, usize(shape.numel())));
+  };
+  const Tensor qkv = random("qkv", qkv_shape);
+  const Tensor y = Tensor::empty(allocator, {s.num_tokens(), s.num_heads, s.head_dim}, act);
+  const Tensor lse = Tensor::empty(allocator, {s.num_sequences, s.num_heads, s.sequence_length}, DType::f32);
+  device.backend.attention(qkv, s, y, lse);
+  const Tensor dqkv = Tensor::empty(allocator, qkv_shape, act);
+  device.backend.attention_backward(qkv, y, lse, random("dy", y.shape()), s, dqkv);
+  return {{"y", y}, {"lse", lse}, {"dqkv", dqkv}};
+}
+
+TEST_CASE("documents as long as their sequences change no bit of attention") {
+  TestDevice device(2);
+  for (const DType act : act_types) {
+    for (const AttentionShape& plain : {AttentionShape{2, 130, 4, 2, 32}, AttentionShape{1, 600, 2, 1, 32}}) {
+      AttentionShape s = plain;
+      s.document_starts = tensor_of(device.allocator, {s.num_tokens()}, DType::i32, Vector(usize(s.num_tokens()), 0.0));
+      const NamedTensors with = run_all(device, s, act), without = run_all(device, plain, act);
+      for (std::size_t i = 0; i < with.size(); ++i) CHECK(bytes_of(with[i].second) == bytes_of(without[i].second));
+    }
+  }
 }
 
 TEST_CASE("attention looks only backwards and only within its sequence") {
@@ -121,24 +224,15 @@ TEST_CASE("attention looks only backwards and only within its sequence") {
   CHECK(bytes_of(before.rows(50, 70)) != bytes_of(after.rows(50, 70)));
 }
 
-NamedTensors run_all(TestDevice& device, const AttentionShape& s, DType act) {
-  Allocator& allocator = device.allocator;
-  const Shape qkv_shape{s.num_tokens(), s.num_qkv_heads(), s.head_dim};
-  const auto random = [&](const char* name, const Shape& shape) {
-    return tensor_of(allocator, shape, act, random_values(name, usize(shape.numel())));
-  };
-  const Tensor qkv = random("qkv", qkv_shape);
-  const Tensor y = Tensor::empty(allocator, {s.num_tokens(), s.num_heads, s.head_dim}, act);
-  const Tensor lse = Tensor::empty(allocator, {s.num_sequences, s.num_heads, s.sequence_length}, DType::f32);
-  device.backend.attention(qkv, s, y, lse);
-  const Tensor dqkv = Tensor::empty(allocator, qkv_shape, act);
-  device.backend.attention_backward(qkv, y, lse, random("dy", y.shape()), s, dqkv);
-  return {{"y", y}, {"lse", lse}, {"dqkv", dqkv}};
-}
-
 TEST_CASE("attention gives the same bits on every run") {
   for (const DType act : act_types) {
     expect_same_bits_on_every_run([&](TestDevice& device) { return run_all(device, {2, 130, 4, 2, 32}, act); });
+    expect_same_bits_on_every_run([&](TestDevice& device) {
+      AttentionShape s{2, 130, 4, 2, 32};
+      const Starts starts = starts_of(s, 60);
+      s.document_starts = tensor_of(device.allocator, {260}, DType::i32, {starts.begin(), starts.end()});
+      return run_all(device, s, act);
+    });
   }
 }
 
@@ -172,6 +266,9 @@ TEST_CASE("attention refuses wrong shapes and types, naming kernel and tensor") 
   expect_contains(forward(qkv, s, y, make({2, 3, 2})), "[attention] required lse");
   expect_contains(forward(make({6, 7, 32}), {2, 3, 3, 2, 32}, make({6, 3, 32}), make({2, 3, 3})),
                   "[attention] required");
+  expect_contains(forward(qkv, {2, 3, 2, 1, 32, make({5}, DType::i32)}, y, lse),
+                  "[attention] required document_starts");
+  expect_contains(forward(qkv, {2, 3, 2, 1, 32, make({6})}, y, lse), "[attention] required document_starts");
   const auto backward = [&](In out, In l, In dy, Out dqkv) {
     return requirement_of([&] { device.backend.attention_backward(qkv, out, l, dy, s, dqkv); });
   };

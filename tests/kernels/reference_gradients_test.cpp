@@ -83,6 +83,10 @@ TEST_CASE("reference gradients of attention agree with central differences") {
   const Vector y = reference::attention(qkv, shape).y;
   check("dqkv", reference::attention_backward(qkv, y, dy, shape), dy, qkv,
         [&](const Vector& v) { return reference::attention(v, shape).y; });
+  const reference::Starts starts = {0, 0, 2, 2, 0, 1, 1, 3};
+  const auto within = [&](const Vector& v) { return reference::attention(v, shape, reference::term_itself, starts).y; };
+  check("dqkv within documents",
+        reference::attention_backward(qkv, within(qkv), dy, shape, reference::term_itself, starts), dy, qkv, within);
 }
 
 TEST_CASE("reference gradients of SwiGLU agree with central differences") {

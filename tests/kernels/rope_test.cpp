@@ -49,24 +49,38 @@ Norms norms_of(GuardedTensors& tensors, const Problem& p, const AttentionShape& 
   return {tensors.input("q_norm", {s.head_dim}, act, p.q_norm), tensors.input("k_norm", {s.head_dim}, act, p.k_norm)};
 }
 
-void check_forward(TestDevice& device, const AttentionShape& s, DType act, bool normed, bool in_place) {
+/// Positions from 0 anew after 3 tokens, then after 2, and so on; empty without documents.
+reference::Starts starts_of(const AttentionShape& s, bool documents) {
+  reference::Starts starts;
+  for (std::int64_t t = 0; documents && t < s.num_tokens(); ++t) {
+    const std::int64_t position = t % s.sequence_length;
+    starts.push_back(static_cast<std::int32_t>(position / 5 * 5 + (position % 5 >= 3 ? 3 : 0)));
+  }
+  return starts;
+}
+
+void check_forward(TestDevice& device, AttentionShape s, DType act, bool normed, bool in_place, bool documents) {
   const Problem p(s, act, normed);
   GuardedTensors tensors(device);
+  const reference::Starts starts = starts_of(s, documents);
+  if (documents) s.document_starts = tensors.input("document_starts", starts);
   const Tensor y = in_place ? tensors.updated("qkv", p.qkv_shape, act, p.qkv) : tensors.output("y", p.qkv_shape, act);
   const Tensor qkv = in_place ? y : tensors.input("qkv", p.qkv_shape, act, p.qkv);
   const Tensor cos_sin = tensors.input("cos_sin", {s.sequence_length, s.head_dim}, DType::f32, p.table);
   const Norms norms = norms_of(tensors, p, s, act);
   const Tensor rstd = normed ? tensors.output("rstd", p.rstd_shape, DType::f32) : Tensor();
   device.backend.rope(qkv, cos_sin, s, norms.q, norms.k, eps, y, rstd);
-  const auto expected = reference::rope(p.qkv, p.table, s, p.q_norm, p.k_norm, static_cast<double>(eps));
+  const auto expected = reference::rope(p.qkv, p.table, s, p.q_norm, p.k_norm, static_cast<double>(eps), starts);
   expect_close("y", y, expected.y, normed ? usize(s.head_dim) : 2);
   if (normed) expect_close("rstd", rstd, expected.rstd, usize(s.head_dim));
   tensors.expect_intact();
 }
 
-void check_backward(TestDevice& device, const AttentionShape& s, DType act, bool normed, bool in_place) {
+void check_backward(TestDevice& device, AttentionShape s, DType act, bool normed, bool in_place, bool documents) {
   const Problem p(s, act, normed);
   GuardedTensors tensors(device);
+  const reference::Starts starts = starts_of(s, documents);
+  if (documents) s.document_starts = tensors.input("document_starts", starts);
   const Tensor dqkv =
       in_place ? tensors.updated("dy", p.qkv_shape, act, p.dy) : tensors.output("dqkv", p.qkv_shape, act);
   const Tensor dy = in_place ? dqkv : tensors.input("dy", p.qkv_shape, act, p.dy);
@@ -77,7 +91,7 @@ void check_backward(TestDevice& device, const AttentionShape& s, DType act, bool
   const Vector dk_start = random_values("dk_norm", usize(s.head_dim));
   Vector rstd_values;
   if (normed) {
-    rstd_values = reference::rope(p.qkv, p.table, s, p.q_norm, p.k_norm, static_cast<double>(eps)).rstd;
+    rstd_values = reference::rope(p.qkv, p.table, s, p.q_norm, p.k_norm, static_cast<double>(eps), starts).rstd;
     qkv = tensors.input("qkv", p.qkv_shape, act, p.qkv);
     rstd = tensors.input("rstd", p.rstd_shape, DType::f32, rstd_values);
     dq_norm = tensors.updated("dq_norm", {s.head_dim}, DType::f32, dq_start);
@@ -85,7 +99,8 @@ void check_backward(TestDevice& device, const AttentionShape& s, DType act, bool
   }
   device.backend.rope_backward(dy, cos_sin, s, qkv, norms.q, norms.k, rstd, dqkv, dq_norm, dk_norm);
 
-  auto expected = reference::rope_backward(p.dy, p.table, s, p.qkv, p.q_norm, p.k_norm, static_cast<double>(eps));
+  auto expected =
+      reference::rope_backward(p.dy, p.table, s, p.qkv, p.q_norm, p.k_norm, static_cast<double>(eps), starts);
   const double scale = normed ? largest(p.dy) * largest(p.q_norm) * largest(rstd_values) : 0.0;
   expect_close("dqkv", dqkv, expected.dqkv, normed ? usize(s.head_dim) : 2, largest(expected.dqkv) + scale);
   if (normed) {
@@ -105,9 +120,11 @@ TEST_CASE("rope and its gradients agree with the reference, with and without nor
       for (const DType act : act_types) {
         for (const bool normed : {false, true}) {
           for (const bool in_place : {false, true}) {
-            INFO(describe(s, act, normed, in_place));
-            if (!(normed && in_place)) check_forward(device, s, act, normed, in_place);
-            check_backward(device, s, act, normed, in_place);
+            for (const bool documents : {false, true}) {
+              INFO(describe(s, act, normed, in_place) << " documents " << documents);
+              if (!(normed && in_place)) check_forward(device, s, act, normed, in_place, documents);
+              check_backward(device, s, act, normed, in_place, documents);
+            }
           }
         }
       }

@@ -1,5 +1,6 @@
 #include "model/transformer.h"
 
+#include <cmath>
 #include <map>
 #include <optional>
 
@@ -109,6 +110,54 @@ TEST_CASE("Recomputing blocks changes no bit of a step") {
     INFO(left[i].first);
     CHECK(bytes_of(left[i].second) == bytes_of(right[i].second));
   }
+}
+
+TEST_CASE("A row of documents has the loss and the gradients of the documents apart") {
+  const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
+  const bool recompute_blocks = GENERATE(false, true);
+  INFO(routing << " " << recompute_blocks);
+  TestDevice device(2);
+  ModelConfig config = small_model(routing, 32);
+  config.router_aux_loss_coef = 0.0;  // counted over the tokens of a pass
+  Job job(device, config, DType::f32, 1e-2);
+  const std::vector<std::int64_t> lengths = {10, 1, 21};
+  Batch packed = repeating_batch(1, 32);
+  for (std::int64_t start = 0; const std::int64_t length : lengths) {
+    packed.document_starts.insert(packed.document_starts.end(), static_cast<std::size_t>(length),
+                                  static_cast<std::int32_t>(start));
+    start += length;
+  }
+  StepOptions options;
+  options.tokens_per_step = 32;
+  options.recompute_blocks = recompute_blocks;
+  const auto gradients_of = [&](const std::vector<Batch>& batches, double& loss) {
+    job.model.parameters().zero_gradients(job.context);
+    loss = 0.0;
+    for (const Batch& batch : batches) {
+      const Variable sum = micro_batch_loss(job.context, job.model, batch, 0, 1, options);
+      backward(job.context, {sum});
+      loss += values_of(sum.data)[0];
+    }
+    return values_of(job.model.parameters().gradients());
+  };
+  std::vector<Batch> apart;
+  for (std::int64_t start = 0; const std::int64_t length : lengths) {
+    Batch batch;
+    batch.num_samples = 1;
+    batch.seq_len = length;
+    batch.inputs.assign(packed.inputs.begin() + start, packed.inputs.begin() + start + length);
+    batch.targets.assign(packed.targets.begin() + start, packed.targets.begin() + start + length);
+    apart.push_back(batch);
+    start += length;
+  }
+  double together_loss = 0.0, apart_loss = 0.0, unmasked_loss = 0.0;
+  const std::vector<double> together = gradients_of({packed}, together_loss);
+  const std::vector<double> expected = gradients_of(apart, apart_loss);
+  CHECK(together_loss == Approx(apart_loss).epsilon(1e-6));
+  expect_close("gradients", together, expected, tolerance_for(DType::f32, 32, largest(expected)));
+  packed.document_starts.clear();
+  gradients_of({packed}, unmasked_loss);
+  CHECK(std::abs(unmasked_loss - apart_loss) > 1e-4);
 }
 
 TEST_CASE("A step has the same bits for 1, 2, 3 and 4 threads") {

@@ -223,6 +223,21 @@ TEST_CASE("a group without validation rows has no loss and no verdict") {
   CHECK(contains(comparison_table(result), "no verdict: no validation loss"));
 }
 
+TEST_CASE("bits per byte and accuracies are means over the seeds, in table, page and JSON") {
+  std::vector<Run> runs = seeds_of(uoe_spec(), {1, 2});
+  runs[0].validation.back().scores = {{"bits per byte, web", 1.25}, {"swag, accuracy", 0.5}};
+  runs[1].validation.back().scores = {{"bits per byte, web", 1.75}, {"swag, accuracy", 0.25}};
+  const Comparison result = compare_runs(runs);
+  REQUIRE(result.groups[0].scores.size() == 2);
+  CHECK(result.groups[0].scores[1].losses.mean() == 0.375);
+  const Json json = comparison_json(result);
+  CHECK(json["groups"][0]["final_scores"]["bits per byte, web"]["mean"] == 1.5);
+  CHECK(json["runs"][0]["final_scores"]["swag, accuracy"] == 0.5);
+  CHECK(comparison_table(result).find("swag, accuracy") != std::string::npos);
+  CHECK(comparison_html(result).find("<section id=\"scores\">") != std::string::npos);
+  CHECK(comparison_html(compare_runs(seeds_of(uoe_spec(), {3}))).find("id=\"scores\"") == std::string::npos);
+}
+
 TEST_CASE("validation sets are compared one by one") {
   SyntheticSpec a = uoe_spec();
   a.sets = {"bible", "code", "web"};

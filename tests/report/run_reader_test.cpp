@@ -84,6 +84,7 @@ TEST_CASE("a written run is read back with every value") {
   CHECK(run.training[17].moe[1].choice_entropy == written.training[17].moe[1].choice_entropy);
   CHECK(run.training[17].moe[1].margin == written.training[17].moe[1].margin);
   CHECK(run.validation[5].sets == written.validation[5].sets);
+  CHECK(run.validation[5].scores == written.validation[5].scores);
   CHECK(run.validation[4].expert_counts.empty());
   REQUIRE(run.validation[5].expert_counts.size() == 2);
   CHECK(run.validation[5].expert_counts[1].set == "code");

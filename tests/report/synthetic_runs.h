@@ -168,6 +168,15 @@ inline Json training_json(const TrainingRow& row) {
 inline Json validation_json(const ValidationRow& row) {
   Json json = {{"step", row.step}, {"tokens", row.tokens}, {"val_loss", row.val_loss}, {"attempt", row.attempt}};
   for (const auto& set : row.sets) json["sets"][set.first] = set.second;
+  for (const auto& score : row.scores) {
+    const size_t comma = score.first.find(", ");
+    const std::string head = score.first.substr(0, comma), tail = score.first.substr(comma + 2);
+    if (head == "bits per byte") {
+      json["bits_per_byte"][tail] = score.second;
+    } else {
+      json["tasks"][head][tail == "accuracy" ? tail : "accuracy_per_" + tail.substr(13)] = score.second;
+    }
+  }
   for (const SetExpertCounts& set : row.expert_counts) json["expert_counts"][set.set] = set.counts;
   return json;
 }

@@ -11,6 +11,13 @@ std::int64_t num_visible(const ScoreBlock& block, std::int64_t row) {
   return num < block.num_keys ? num : block.num_keys;
 }
 
+/// Keys at the beginning of the block that the row does not see, up to `visible`, where those end that it may see.
+std::int64_t num_hidden(const ScoreBlock& block, std::int64_t row, std::int64_t visible) {
+  if (block.starts == nullptr) return 0;
+  const std::int64_t num = block.starts[row] - block.first_key;
+  return num <= 0 ? 0 : num < visible ? num : visible;
+}
+
 vint first_lanes(std::int64_t n) {
   return lane_numbers() < (std::int32_t)n;
 }
@@ -57,6 +64,12 @@ void softmax(const ScoreBlock& block, float* max_so_far, float* sum, float* out,
   for (std::int64_t row = 0; row < block.rows; ++row, out += ld) {
     float* scores = block.scores + row * block.ld;
     const std::int64_t n = num_visible(block, row);
+    const std::int64_t hidden = num_hidden(block, row, n);
+    if (hidden == n) {
+      set_zero(scores, 0, block.num_keys);
+      continue;
+    }
+    for (std::int64_t i = 0; i < hidden; ++i) scores[i] = -__builtin_inff();
     const float before = max_so_far[row];
     const float found = largest(scores, n) * block.scale;
     const float now = found > before ? found : before;
@@ -113,6 +126,7 @@ void gradient(const ScoreBlock& block, const float* lse, const float* delta_of_r
     }
     set_zero(scores, i, block.num_keys);
     set_zero(dscores, i, block.num_keys);
+    for (std::int64_t hidden = num_hidden(block, row, n); hidden-- > 0;) scores[hidden] = dscores[hidden] = 0.0F;
   }
 }
 

@@ -88,6 +88,12 @@ void turn_back_and_norm_head(const T* dy, const float* cos_sin, const T* x, cons
   });
 }
 
+/// Cosines and sines of the token's position in its document.
+const float* angles_of(const RopeShape& s, std::int64_t token, const float* cos_sin) {
+  const std::int64_t start = s.document_starts == nullptr ? 0 : s.document_starts[token];
+  return cos_sin + (token % s.sequence_length - start) * s.head_dim;
+}
+
 template <class T>
 void forward(const RopeShape& s, std::int64_t begin, std::int64_t end, const T* qkv, const float* cos_sin,
              const T* q_norm, const T* k_norm, float eps, T* y, float* rstd) {
@@ -95,7 +101,7 @@ void forward(const RopeShape& s, std::int64_t begin, std::int64_t end, const T* 
   const std::int64_t num_turned = s.num_heads + s.num_kv_heads;
   const std::int64_t token_size = (num_turned + s.num_kv_heads) * s.head_dim;
   for (std::int64_t token = begin; token < end; ++token) {
-    const float* angles = cos_sin + token % s.sequence_length * s.head_dim;
+    const float* angles = angles_of(s, token, cos_sin);
     const T* from = qkv + token * token_size;
     T* to = y + token * token_size;
     for (std::int64_t head = 0; head < num_turned; ++head, from += s.head_dim, to += s.head_dim) {
@@ -120,7 +126,7 @@ void backward(const RopeShape& s, std::int64_t begin, std::int64_t end, const T*
     for_vectors(2 * s.head_dim, [=](std::int64_t i, auto part) { store_part(dnorms + i, vfloat{}, part); });
   }
   for (std::int64_t token = begin; token < end; ++token) {
-    const float* angles = cos_sin + token % s.sequence_length * s.head_dim;
+    const float* angles = angles_of(s, token, cos_sin);
     const std::int64_t at = token * token_size;
     for (std::int64_t head = 0; head < num_turned; ++head) {
       const std::int64_t head_at = at + head * s.head_dim;

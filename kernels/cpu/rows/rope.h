@@ -13,6 +13,7 @@ struct RopeShape {
   std::int64_t num_heads;     ///< queries
   std::int64_t num_kv_heads;  ///< keys; as many values
   std::int64_t head_dim;
+  const std::int32_t* document_starts;  ///< of every token, or null: 0
 };
 
 /// Tokens begin .. end-1 of whole tensors. Norms are null or both given; rstd [tokens, num_heads + num_kv_heads].
