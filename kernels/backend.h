@@ -183,6 +183,15 @@ class Backend {
   /// dqkv [T, H + 2J, h] act =.
   virtual void attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv) = 0;
 
+  // ---- generation
+  // ----------------------------------------------------------------------------------------------------
+  /// Rows past .. past + Q - 1 of cache [C, 2J, h] act (keys, values) = the key and value heads of qkv [Q, H + 2J, h]
+  /// of one sequence, rotated.
+  virtual void store_keys_values(In qkv, const AttentionShape& shape, std::int64_t past, InOut cache) = 0;
+  /// y [Q, H, h] act = attention of the queries of qkv [Q, H + 2J, h], rotated, to the rows of cache [C, 2J, h] up to
+  /// their own: query t sees rows 0 .. past + t. One sequence; no gradient.
+  virtual void cached_attention(In qkv, In cache, const AttentionShape& shape, std::int64_t past, Out y) = 0;
+
   // ---- SwiGLU
   // --------------------------------------------------------------------------------------------------------
   /// hidden [A, E] act = weights · SiLU(gate) · up. gate_up [A, 2, E] act; weights [A] f32 or undefined (all 1).

@@ -164,6 +164,16 @@ void TracedBackend::attention_backward(In qkv, In y, In lse, In dy, const Attent
   target_.attention_backward(qkv, y, lse, dy, shape, dqkv);
 }
 
+void TracedBackend::store_keys_values(In qkv, const AttentionShape& shape, std::int64_t past, InOut cache) {
+  const TraceSpan span(&tracer_, TraceKind::kernel, "store_keys_values", moved({&qkv}));
+  target_.store_keys_values(qkv, shape, past, cache);
+}
+
+void TracedBackend::cached_attention(In qkv, In cache, const AttentionShape& shape, std::int64_t past, Out y) {
+  const TraceSpan span(&tracer_, TraceKind::kernel, "cached_attention", moved({&qkv, &cache, &y}));
+  target_.cached_attention(qkv, cache, shape, past, y);
+}
+
 void TracedBackend::swiglu(In gate_up, In weights, Out hidden) {
   const TraceSpan span(&tracer_, TraceKind::kernel, "swiglu", moved({&gate_up, &weights, &hidden}));
   target_.swiglu(gate_up, weights, hidden);

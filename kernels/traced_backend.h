@@ -45,6 +45,9 @@ class TracedBackend final : public Backend {
   void attention(In qkv, const AttentionShape& shape, Out y, Out lse) override;
   void attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv) override;
 
+  void store_keys_values(In qkv, const AttentionShape& shape, std::int64_t past, InOut cache) override;
+  void cached_attention(In qkv, In cache, const AttentionShape& shape, std::int64_t past, Out y) override;
+
   void swiglu(In gate_up, In weights, Out hidden) override;
   void swiglu_backward(In gate_up, In weights, In dhidden, Out dgate_up, Out dweights) override;
 

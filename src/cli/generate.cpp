@@ -83,9 +83,12 @@ void generate_text(const GenerateArguments& arguments) {
   });
   output.finish();
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const auto text_length = static_cast<std::int64_t>(prompt.size()) + options.num_tokens;
+  const auto cache = static_cast<double>(cache_bytes(config.model, runtime.dtype(), text_length));
   const bool ended = static_cast<std::int64_t>(made.size()) < options.num_tokens;
   log.info(concat(made.size(), " tokens", ended ? ", up to the end of the document" : "", ", ",
-                  format_fixed(static_cast<double>(made.size()) / std::max(seconds, 1e-9), 1), " tokens/s"));
+                  format_fixed(static_cast<double>(made.size()) / std::max(seconds, 1e-9), 1),
+                  " tokens/s, key/value cache of ", format_bytes(cache)));
 }
 
 }  // namespace
@@ -96,8 +99,9 @@ void add_generate_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "generate",
       "Continue a prompt with a checkpoint's model. The new text alone goes to standard output, token by token. Equal "
-      "seeds give equal text on any number of threads. The model sees the last max_position_embeddings tokens, all of "
-      "them anew for each token.");
+      "seeds give equal text on any number of threads. The model sees the last max_position_embeddings tokens: up to "
+      "there keys and values are kept (2 * layers * num_key_value_heads * head_dim elements a token) and a token costs "
+      "a pass over itself, behind that a pass over all it sees.");
   command->add_option("--checkpoint", arguments->checkpoint, "A checkpoint, or a run directory for its newest one")
       ->required();
   command->add_option("--prompt", arguments->prompt, "Text to continue");

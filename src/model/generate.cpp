@@ -9,16 +9,41 @@
 namespace artel {
 namespace {
 
-// Logits [V] of the id that follows `text`, of which the model sees the last part that fits.
-std::vector<float> next_logits(Context& context, Transformer& model, const std::vector<std::int32_t>& text) {
-  const auto length = std::min(static_cast<std::int64_t>(text.size()), model.config().max_position_embeddings);
-  Tensor ids = context.empty({length}, DType::i32);
-  context.backend.upload(text.data() + (static_cast<std::int64_t>(text.size()) - length), ids);
-  const Tensor logits = model.next_logits(context, ids);
-  std::vector<float> values(static_cast<std::size_t>(logits.numel()));
-  context.backend.download(logits, values.data());
-  return values;
+std::int64_t cache_capacity(const ModelConfig& model, std::int64_t text_length) {
+  return std::min(text_length, model.max_position_embeddings);
 }
+
+/// Reads a text that grows.
+class TextReader {
+ public:
+  TextReader(Context& context, Transformer& model, std::int64_t text_length)
+      : context_(context),
+        model_(model),
+        cache_(model.make_cache(context, cache_capacity(model.config(), text_length))) {}
+
+  /// Logits [V] of the id that follows `text`, of which the model sees the last part that fits. `text` begins with
+  /// that of the call before.
+  std::vector<float> next_logits(const std::vector<std::int32_t>& text) {
+    const auto length = static_cast<std::int64_t>(text.size());
+    const std::int64_t window = model_.config().max_position_embeddings;
+    const Tensor logits = length <= window ? model_.next_logits(context_, ids_of(text, cache_.length()), cache_)
+                                           : model_.next_logits(context_, ids_of(text, length - window));
+    std::vector<float> values(static_cast<std::size_t>(logits.numel()));
+    context_.backend.download(logits, values.data());
+    return values;
+  }
+
+ private:
+  Tensor ids_of(const std::vector<std::int32_t>& text, std::int64_t begin) {
+    Tensor ids = context_.empty({static_cast<std::int64_t>(text.size()) - begin}, DType::i32);
+    context_.backend.upload(text.data() + begin, ids);
+    return ids;
+  }
+
+  Context& context_;
+  Transformer& model_;
+  KvCache cache_;
+};
 
 }  // namespace
 
@@ -38,14 +63,20 @@ double sampling_number(std::uint64_t seed, std::int64_t position) {
   return (static_cast<double>(words[0] >> 5) * 0x1p26 + static_cast<double>(words[1] >> 6)) * 0x1p-53;
 }
 
+std::int64_t cache_bytes(const ModelConfig& model, DType dtype, std::int64_t text_length) {
+  return model.num_hidden_layers * cache_capacity(model, text_length) * 2 * model.num_key_value_heads * model.head_dim *
+         static_cast<std::int64_t>(dtype_size(dtype));
+}
+
 std::vector<std::int32_t> generate(Context& context, Transformer& model, const std::vector<std::int32_t>& prompt,
                                    const GenerateOptions& options, const std::function<bool(std::int32_t)>& on_id) {
   check_sampling_options(options.sampling);
   check_prompt(prompt, model.config().vocab_size);
   std::vector<std::int32_t> text = prompt;
+  TextReader reader(context, model, static_cast<std::int64_t>(prompt.size()) + options.num_tokens);
   for (std::int64_t i = 0; i < options.num_tokens; ++i) {
     const double uniform = sampling_number(options.seed, static_cast<std::int64_t>(text.size()));
-    const std::int32_t id = sample_id(next_logits(context, model, text), options.sampling, uniform);
+    const std::int32_t id = sample_id(reader.next_logits(text), options.sampling, uniform);
     if (options.stop_id && id == *options.stop_id) break;
     text.push_back(id);
     if (on_id && !on_id(id)) break;

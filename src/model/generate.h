@@ -24,9 +24,13 @@ void check_prompt(const std::vector<std::int32_t>& prompt, std::int64_t vocab_si
 /// alone, so that equal seeds give equal text on any number of threads and a text can be continued.
 double sampling_number(std::uint64_t seed, std::int64_t position);
 
+/// Bytes of the keys and values that generate() keeps for a text of so many ids, prompt included.
+std::int64_t cache_bytes(const ModelConfig& model, DType dtype, std::int64_t text_length);
+
 /// Continues `prompt` and returns the new ids; `on_id` sees each as soon as it is known and may end the text by
-/// returning false. The model sees the last max_position_embeddings ids, all of them anew for every id: the cost of an
-/// id is that of a forward pass over the text so far.
+/// returning false. The model sees the last max_position_embeddings ids. As long as that is the whole text their keys
+/// and values are kept, and an id costs a pass over one token. Behind that every id moves the positions of all others,
+/// and costs a pass over max_position_embeddings tokens.
 /// Errors: options out of range, a prompt that check_prompt refuses, logits that are not finite.
 std::vector<std::int32_t> generate(Context& context, Transformer& model, const std::vector<std::int32_t>& prompt,
                                    const GenerateOptions& options, const std::function<bool(std::int32_t)>& on_id = {});

@@ -64,8 +64,10 @@ std::vector<Variable> Transformer::run_block(Context& context, const Block& bloc
   NormResult before_attention = block.input_norm.forward(context, stream[0], stream[1]);
   watch(context, block.layer, "input", before_attention.sum);
   watch(context, block.layer, "input_layernorm", before_attention.normalised);
-  Variable attended =
-      block.attention.forward(context, before_attention.normalised, info.num_sequences, cos_sin_, info.document_starts);
+  const Variable& x = before_attention.normalised;
+  Variable attended = info.cache
+                          ? block.attention.forward(context, x, cos_sin_, *info.cache, block.layer)
+                          : block.attention.forward(context, x, info.num_sequences, cos_sin_, info.document_starts);
   watch(context, block.layer, "self_attn", attended);
   NormResult before_ffn = block.post_attention_norm.forward(context, before_attention.sum, attended);
   watch(context, block.layer, "post_attention", before_ffn.sum);
@@ -92,10 +94,10 @@ Variable Transformer::hidden_states(Context& context, const Tensor& ids, const P
     fail("model", "required tokens of whole sequences, found " + std::to_string(ids.numel()) + " tokens for " +
                       std::to_string(info.num_sequences) + " sequences");
   }
-  if (ids.numel() / info.num_sequences > config_.max_position_embeddings) {
-    fail("model",
-         "required sequences of at most max_position_embeddings = " + std::to_string(config_.max_position_embeddings) +
-             " tokens, found " + std::to_string(ids.numel() / info.num_sequences));
+  const std::int64_t length = ids.numel() / info.num_sequences + (info.cache ? info.cache->length() : 0);
+  if (length > config_.max_position_embeddings) {
+    fail("model", "required sequences of at most max_position_embeddings = " +
+                      std::to_string(config_.max_position_embeddings) + " tokens, found " + std::to_string(length));
   }
   std::vector<Variable> stream = {embedding(context, embedding_.variable, ids), Variable()};
   watch(context, -1, "embed_tokens", stream[0]);
@@ -133,10 +135,32 @@ Tensor Transformer::logits(Context& context, const Tensor& ids, std::int64_t num
 }
 
 Tensor Transformer::next_logits(Context& context, const Tensor& ids) {
-  Context inference = context;
-  inference.record_tape = false;
   PassInfo info;
   info.num_sequences = 1;
+  return last_logits(context, ids, info);
+}
+
+Tensor Transformer::next_logits(Context& context, const Tensor& ids, KvCache& cache) {
+  PassInfo info;
+  info.num_sequences = 1;
+  info.cache = &cache;
+  const Tensor logits = last_logits(context, ids, info);
+  cache.advance(ids.numel());
+  return logits;
+}
+
+KvCache Transformer::make_cache(Context& context, std::int64_t capacity) const {
+  if (capacity > config_.max_position_embeddings) {
+    fail("model", "required a cache of at most max_position_embeddings = " +
+                      std::to_string(config_.max_position_embeddings) + " tokens, found " + std::to_string(capacity));
+  }
+  return KvCache(context, config_.num_hidden_layers, config_.num_key_value_heads, config_.head_dim, store_.dtype(),
+                 capacity);
+}
+
+Tensor Transformer::last_logits(Context& context, const Tensor& ids, const PassInfo& info) {
+  Context inference = context;
+  inference.record_tape = false;
   const Tensor hidden = hidden_states(inference, ids, info).data;
   const Variable last(hidden.rows(hidden.size(0) - 1, hidden.size(0)));
   return linear(inference, last, head_weight(), DType::f32).data;

@@ -20,6 +20,7 @@ struct PassInfo {
   std::int64_t tokens_per_step = 0;  ///< over all ranks and micro-batches; the loss gradient is divided by it
   bool training = false;
   bool recompute_blocks = false;
+  KvCache* cache = nullptr;             ///< holds the one sequence so far and takes in this part; only without a tape
   RoutingObserver* observer = nullptr;  ///< sees every MoE layer; not for passes whose blocks are recomputed
 };
 
@@ -45,6 +46,10 @@ class Transformer {
   Tensor logits(Context& context, const Tensor& ids, std::int64_t num_sequences);
   /// Logits [1, V] f32 of what follows the one sequence ids [T] i32.
   Tensor next_logits(Context& context, const Tensor& ids);
+  /// The same for the tokens of the cache and ids [T] i32 behind them, which the cache takes in.
+  Tensor next_logits(Context& context, const Tensor& ids, KvCache& cache);
+  /// An empty cache for a sequence of up to `capacity` tokens. Errors: more than max_position_embeddings.
+  KvCache make_cache(Context& context, std::int64_t capacity) const;
 
   /// Cross-entropies [R] f32 in nats of some of the tokens ids [T] i32, without gradients: places [R] i32 says which,
   /// targets [R] i32 what follows them.
@@ -79,6 +84,7 @@ class Transformer {
   Variable run_ffn(Context& context, const Block& block, const Variable& x, const Tensor& ids,
                    const PassInfo& info) const;
   const Variable& head_weight() const;
+  Tensor last_logits(Context& context, const Tensor& ids, const PassInfo& info);
 
   ModelConfig config_;
   ParameterStore store_;

@@ -1,5 +1,7 @@
 #include "nn/layers.h"
 
+#include "kernels/backend.h"
+
 namespace artel {
 namespace {
 
@@ -55,12 +57,29 @@ Variable Attention::forward(Context& context, const Variable& x, std::int64_t nu
   const std::int64_t num_tokens = x.data.size(0);
   const AttentionShape shape{num_sequences,         num_tokens / num_sequences, options_.num_heads,
                              options_.num_kv_heads, options_.head_dim,          document_starts};
-  const Variable qkv = reshape(linear(context, x, qkv_.variable), {num_tokens, shape.num_qkv_heads(), shape.head_dim});
+  const Variable qkv = rotated(context, x, shape, cos_sin.rows(0, shape.sequence_length));
+  return output_.forward(context, attention(context, qkv, shape));
+}
+
+Variable Attention::forward(Context& context, const Variable& x, const Tensor& cos_sin, const KvCache& cache,
+                            std::int64_t layer) const {
+  const std::int64_t num_tokens = x.data.size(0);
+  const std::int64_t past = cache.length();
+  const AttentionShape shape{1, num_tokens, options_.num_heads, options_.num_kv_heads, options_.head_dim};
+  const Variable qkv = rotated(context, x, shape, cos_sin.rows(past, past + num_tokens));
+  context.backend.store_keys_values(qkv.data, shape, past, cache.layer(layer));
+  // The kernel of training has products of many queries at once.
+  if (past == 0) return output_.forward(context, attention(context, qkv, shape));
+  return output_.forward(context, cached_attention(context, qkv, cache.layer(layer), shape, past));
+}
+
+Variable Attention::rotated(Context& context, const Variable& x, const AttentionShape& shape,
+                            const Tensor& cos_sin) const {
+  const Variable qkv =
+      reshape(linear(context, x, qkv_.variable), {shape.num_tokens(), shape.num_qkv_heads(), shape.head_dim});
   const Variable none;
-  const Variable rotated =
-      rope(context, qkv, cos_sin.rows(0, shape.sequence_length), shape, q_norm_ ? q_norm_->variable : none,
-           k_norm_ ? k_norm_->variable : none, static_cast<float>(options_.rms_norm_eps));
-  return output_.forward(context, attention(context, rotated, shape));
+  return rope(context, qkv, cos_sin, shape, q_norm_ ? q_norm_->variable : none, k_norm_ ? k_norm_->variable : none,
+              static_cast<float>(options_.rms_norm_eps));
 }
 
 Mlp::Mlp(ParameterStore& store, const std::string& prefix, std::int64_t hidden_size, std::int64_t width)

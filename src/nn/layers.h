@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "nn/kv_cache.h"
 #include "nn/parameter.h"
 #include "ops/ops.h"
 
@@ -60,8 +61,15 @@ class Attention {
   /// document_starts [T] i32 (AttentionShape), or undefined.
   Variable forward(Context& context, const Variable& x, std::int64_t num_sequences, const Tensor& cos_sin,
                    const Tensor& document_starts) const;
+  /// x [T, d] of the tokens that follow those of the cache, which takes their keys and values in as `layer`; without a
+  /// gradient. cos_sin [C, h].
+  Variable forward(Context& context, const Variable& x, const Tensor& cos_sin, const KvCache& cache,
+                   std::int64_t layer) const;
 
  private:
+  /// Queries, keys and values [T, H + 2J, h] at the positions of cos_sin [sequence length, h].
+  Variable rotated(Context& context, const Variable& x, const AttentionShape& shape, const Tensor& cos_sin) const;
+
   AttentionOptions options_;
   Parameter& qkv_;
   Linear output_;

@@ -143,6 +143,15 @@ Variable attention(Context& context, const Variable& qkv, const AttentionShape& 
   return y;
 }
 
+Variable cached_attention(Context& context, const Variable& qkv, const Tensor& cache, const AttentionShape& shape,
+                          std::int64_t past) {
+  const TraceSpan span(context.tracer, TraceKind::forward, "cached_attention");
+  Variable y(context.empty({shape.num_tokens(), shape.num_heads * shape.head_dim}, qkv.data.dtype()));
+  context.backend.cached_attention(qkv.data, cache, shape, past,
+                                   y.data.view({shape.num_tokens(), shape.num_heads, shape.head_dim}));
+  return y;
+}
+
 Variable swiglu(Context& context, const Variable& gate_up, const Variable& weights) {
   const TraceSpan span(context.tracer, TraceKind::forward, "swiglu");
   const std::int64_t num_rows = gate_up.data.size(0);

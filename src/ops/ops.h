@@ -36,6 +36,11 @@ Variable rope(Context& context, const Variable& qkv, const Tensor& cos_sin, cons
 /// y [T, H·h] = causal attention over qkv [T, H + 2J, h].
 Variable attention(Context& context, const Variable& qkv, const AttentionShape& shape);
 
+/// y [T, H·h] = attention of the queries of qkv [T, H + 2J, h], tokens past .. past + T - 1 of one sequence, to the
+/// keys and values of cache [C, 2J, h], which holds their own too. For generation: nothing is recorded.
+Variable cached_attention(Context& context, const Variable& qkv, const Tensor& cache, const AttentionShape& shape,
+                          std::int64_t past);
+
 /// hidden [A, E] = weights · SiLU(gate) · up for gate_up [A, 2, E]; weights [A] f32 or undefined. Shazeer, arXiv
 /// 2002.05202.
 Variable swiglu(Context& context, const Variable& gate_up, const Variable& weights);
