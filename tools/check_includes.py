@@ -33,10 +33,11 @@ DEPENDENCIES = {
     "report": ["util", "config"],
     "train": ["util", "core", "comm", "kernels", "ops", "nn", "config", "routing", "model", "tokenizer", "data",
               "optim", "checkpoint", "report"],
+    "huggingface": ["util", "core", "comm", "kernels", "ops", "nn", "config", "routing", "model", "checkpoint"],
     "inspect": ["util", "core", "comm", "kernels", "ops", "nn", "config", "routing", "model", "tokenizer", "data",
                 "checkpoint", "report", "train"],
     "cli": ["util", "core", "comm", "kernels", "ops", "nn", "config", "routing", "model", "tokenizer", "data",
-            "optim", "checkpoint", "report", "train", "inspect"],
+            "optim", "checkpoint", "report", "train", "huggingface", "inspect"],
 }
 
 # Third-party headers by the start of their path, and the files (by the start of theirs) that may include them.

@@ -1,8 +1,8 @@
 #include "checkpoint/parameters.h"
 
 #include <algorithm>
-#include <cstring>
 
+#include "checkpoint/convert.h"
 #include "kernels/backend.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -53,30 +53,6 @@ void append_slice(Context& context, const std::string& name, const StoredSlice& 
   context.backend.download(values, piece.bytes.data());
 }
 
-// bf16 <-> f32 on the host, for a checkpoint whose precision differs from the arena's.
-void convert(const std::vector<std::uint8_t>& from, DType from_type, std::vector<std::uint8_t>& to) {
-  const std::size_t count = from.size() / dtype_size(from_type);
-  to.resize(count * dtype_size(from_type == DType::bf16 ? DType::f32 : DType::bf16));
-  for (std::size_t i = 0; i < count; ++i) {
-    if (from_type == DType::bf16) {
-      bf16 x;
-      std::memcpy(&x, from.data() + i * 2, sizeof x);
-      const float value = to_float(x);
-      std::memcpy(to.data() + i * 4, &value, sizeof value);
-    } else {
-      float x = 0.0F;
-      std::memcpy(&x, from.data() + i * 4, sizeof x);
-      const bf16 value = to_bf16(x);
-      std::memcpy(to.data() + i * 2, &value, sizeof value);
-    }
-  }
-}
-
-bool is_convertible(DType from, DType to) {
-  const auto is_real = [](DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; };
-  return from == to || (is_real(from) && is_real(to));
-}
-
 DType checked_type(const Checkpoint& checkpoint, const std::string& name, const StoredSlice& slice, DType wanted) {
   const auto found = checkpoint.tensors().find(name);
   if (found == checkpoint.tensors().end()) {
@@ -106,7 +82,7 @@ void read_slice(Context& context, const Checkpoint& checkpoint, const std::strin
   if (stored_type == values.dtype()) {
     context.backend.upload(buffers.stored.data(), values);
   } else {
-    convert(buffers.stored, stored_type, buffers.converted);
+    convert_elements(buffers.stored, stored_type, values.dtype(), buffers.converted);
     context.backend.upload(buffers.converted.data(), values);
   }
 }

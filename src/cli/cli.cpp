@@ -55,6 +55,8 @@ int run_cli(int argc, const char* const* argv) {
   add_generate_command(app);
   add_tokenizer_command(app);
   add_data_command(app);
+  add_export_command(app);
+  add_import_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

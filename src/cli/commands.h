@@ -29,6 +29,8 @@ void add_tokenizer_command(CLI::App& app);
 void add_data_tokenize_command(CLI::App& data);
 void add_data_command(CLI::App& app);
 void add_data_inspect_command(CLI::App& data);
+void add_export_command(CLI::App& app);
+void add_import_command(CLI::App& app);
 
 /// Writes `text` as one line "artel: …" to standard error.
 void report_error(const std::string& text);

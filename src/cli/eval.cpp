@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "train/load_model.h"
 #include "train/runtime.h"
 #include "util/error.h"
+#include "util/npy.h"
 #include "util/text.h"
 
 namespace artel {
@@ -22,6 +24,7 @@ struct EvalArguments {
   std::vector<std::string> tasks;
   std::int64_t batches = 0;
   std::int64_t task_examples = 0;
+  std::string logits;
 };
 
 ValidationReader open_data(const Config& config, const std::string& path) {
@@ -64,6 +67,29 @@ std::vector<ChoiceTask> open_tasks(const Config& config, const EvalArguments& ar
   return tasks;
 }
 
+// The logits of every position of the first windows, [windows, sequence length, V], in NumPy's format, a
+// micro-batch at a time.
+void write_logits(Context& context, Transformer& model, const ValidationReader& reader, const Config& config,
+                  std::int64_t num_windows, const std::string& path) {
+  PosixFileLayer files;
+  const std::string temporary = path + ".tmp";
+  OutputFile file = files.open_write(temporary);
+  const std::int64_t length = config.model.max_position_embeddings;
+  const std::string header = npy_header("<f4", {num_windows, length, config.model.vocab_size});
+  files.write(file, header.data(), header.size());
+  Batch batch;
+  std::vector<float> values;
+  for (std::int64_t first = 0; first < num_windows; first += config.train.micro_batch_size) {
+    reader.read(first, std::min(config.train.micro_batch_size, num_windows - first), batch);
+    const Tensor logits = model.logits(context, upload_ids(context, batch.inputs), batch.num_samples);
+    values.resize(static_cast<std::size_t>(logits.numel()));
+    context.backend.download(logits, values.data());
+    files.write(file, values.data(), values.size() * sizeof(float));
+  }
+  files.close(file);
+  files.rename(temporary, path);
+}
+
 void eval(const EvalArguments& arguments) {
   PosixFileLayer files;
   Log log;
@@ -78,6 +104,11 @@ void eval(const EvalArguments& arguments) {
   load_model(runtime.context(), checkpoint, model);
   Json json;
   if (reader) json = loss_json(runtime.context(), model, config, *reader, arguments.batches);
+  if (!arguments.logits.empty()) {
+    if (!reader) fail("eval", "required --data beside --logits, found tasks alone");
+    const auto num_windows = json["tokens"].get<std::int64_t>() / config.model.max_position_embeddings;
+    write_logits(runtime.context(), model, *reader, config, num_windows, arguments.logits);
+  }
   for (const ChoiceTask& task : tasks) {
     json["tasks"][task.name] =
         choice_scores_json(evaluate_choices(runtime.context(), model, task, evaluation_options(config, 0)));
@@ -107,6 +138,9 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--task-examples", arguments->task_examples, "First examples to read of each task; 0: all")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  command->add_option("--logits", arguments->logits,
+                      "Also write the logits to this .npy file: f32 [windows, max_position_embeddings, vocab_size]; "
+                      "window i holds tokens i * (max_position_embeddings + 1) and on");
   command->callback([arguments] { eval(*arguments); });
 }
 

@@ -14,14 +14,6 @@ bool covers(const std::string& allowed, const std::string& key) {
          (key.size() > allowed.size() && key.compare(0, allowed.size(), allowed) == 0 && key[allowed.size()] == '.');
 }
 
-std::string listed(const std::vector<ConfigChange>& changes) {
-  std::vector<std::string> texts;
-  for (const ConfigChange& change : changes) {
-    texts.push_back(concat(change.key, " (was ", change.before, ", now ", change.after, ")"));
-  }
-  return join(texts, ", ");
-}
-
 void check_allowed_names(const std::vector<std::string>& allowed, const std::vector<Field>& fields) {
   std::vector<std::string> names;
   for (const Field& field : fields) {
@@ -48,6 +40,48 @@ std::vector<ConfigChange> config_changes(const Config& saved, const Config& now)
     if (change.before != change.after) changes.push_back(std::move(change));
   }
   return changes;
+}
+
+bool defines_function(const ModelConfig& model, const std::string& key) {
+  if (!covers("model", key)) return false;
+  const std::string name = key.substr(std::string("model.").size());
+  const auto one_of = [&](std::initializer_list<const char*> names) {
+    return std::any_of(names.begin(), names.end(), [&](const char* other) { return covers(other, name); });
+  };
+  if (one_of({"max_position_embeddings", "initializer_range", "router_aux_loss_coef", "router_aux_loss_scope",
+              "router_z_loss_coef"})) {
+    return false;
+  }
+  const bool dense = model.num_experts == 0;
+  const std::string& type = model.routing.type;
+  if (name == "intermediate_size") return dense;
+  if (one_of({"num_experts_per_tok", "norm_topk_prob", "routed_scaling_factor", "routing.type"})) return !dense;
+  if (name == "moe_intermediate_size") return !dense && type != "aoe";
+  if (name == "shared_expert_intermediate_size") return !dense && type != "uoe";
+  for (const char* method : {"uoe", "aoe"}) {
+    if (covers(std::string("routing.") + method, name)) return !dense && type == method;
+  }
+  return true;
+}
+
+std::vector<ConfigChange> function_changes(const ModelConfig& saved, const ModelConfig& now) {
+  Config before;
+  before.model = saved;
+  Config after;
+  after.model = now;
+  std::vector<ConfigChange> changes = config_changes(before, after);
+  std::erase_if(changes, [&](const ConfigChange& change) {
+    return !defines_function(saved, change.key) && !defines_function(now, change.key);
+  });
+  return changes;
+}
+
+std::string change_list(const std::vector<ConfigChange>& changes) {
+  std::vector<std::string> texts;
+  for (const ConfigChange& change : changes) {
+    texts.push_back(concat(change.key, " (was ", change.before, ", now ", change.after, ")"));
+  }
+  return join(texts, ", ");
 }
 
 bool leaves_losses_alone(const std::string& key) {
@@ -77,11 +111,11 @@ std::vector<ConfigChange> require_resumable(const Config& saved, const Config& n
       logged.push_back(std::move(change));
   }
   if (!forbidden.empty()) {
-    fail("config", concat(where, ": a resumed run required the same values, found a change of ", listed(forbidden),
+    fail("config", concat(where, ": a resumed run required the same values, found a change of ", change_list(forbidden),
                           "; undo it, or start a new run under another run.name"));
   }
   if (!missing.empty()) {
-    fail("config", concat(where, ": a resumed run required the same values, found a change of ", listed(missing),
+    fail("config", concat(where, ": a resumed run required the same values, found a change of ", change_list(missing),
                           "; undo it, or pass --allow-change ", missing.front().key));
   }
   return logged;

@@ -22,6 +22,16 @@ struct ConfigChange {
 /// resolved to the same degree: the caller writes the precision that a run really uses into the config first.
 std::vector<ConfigChange> config_changes(const Config& saved, const Config& now);
 
+/// Whether the weights of `model` mean anything else when this key of the model block has another value: not so keys
+/// that only training reads, the length, and keys of parts and methods that the model does not have.
+bool defines_function(const ModelConfig& model, const std::string& key);
+
+/// The keys that define the function of either model and whose values differ.
+std::vector<ConfigChange> function_changes(const ModelConfig& saved, const ModelConfig& now);
+
+/// "model.qk_norm (was false, now true), …"
+std::string change_list(const std::vector<ConfigChange>& changes);
+
 /// Whether runs whose configs differ in this key have the same losses: where a run is written, what it is called and
 /// logs, checkpoints, threads. Not so run.seed.
 bool leaves_losses_alone(const std::string& key);

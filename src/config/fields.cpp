@@ -220,6 +220,11 @@ class Table {
     add("precision", &c.precision, "Type of parameters and activations; `auto` is bf16 where the device has it.")
         .one_of({"auto", "fp32", "bf16"})
         .on_resume = OnResume::forbidden;
+    add("init_from", &c.init_from,
+        "Checkpoint or run directory whose weights a new run begins with, such as one that `artel import` made; step, "
+        "data order and optimizer begin anew. Empty: random weights.")
+        .or_empty()
+        .on_resume = OnResume::forbidden;
     add("device", &c.device,
         "Where the model runs. `auto` takes a GPU if the build and the machine have one; of several ranks on a host "
         "each takes its own.")

@@ -301,6 +301,10 @@ void Loader::fail_unknown(const ConfigNode& node, const std::string& key, const 
   fail_config(node.where, concat(text, "; keys known here: ", join(names, ", ")));
 }
 
+void apply_options(Loader& loader, const ParseOptions& options) {
+  if (!options.base.is_null()) loader.apply_document(node_from_json(options.base, "base"), "base");
+}
+
 Config finish_with_overrides(Loader& loader, const std::vector<std::string>& overrides) {
   for (const std::string& override_text : overrides) loader.apply_override(override_text);
   return loader.finish();
@@ -310,6 +314,7 @@ Config finish_with_overrides(Loader& loader, const std::vector<std::string>& ove
 
 Config load_config(const std::string& path, const std::vector<std::string>& overrides, const ParseOptions& options) {
   Loader loader(options);
+  apply_options(loader, options);
   loader.apply_file(parse_yaml_file(path), path);
   return finish_with_overrides(loader, overrides);
 }
@@ -317,6 +322,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 Config parse_config(const std::string& text, const std::string& file_name, const std::vector<std::string>& overrides,
                     const ParseOptions& options) {
   Loader loader(options);
+  apply_options(loader, options);
   loader.apply_file(parse_yaml(text, file_name), file_name);
   return finish_with_overrides(loader, overrides);
 }

@@ -117,6 +117,7 @@ struct TrainConfig {
   std::int64_t global_batch_size = 16;  ///< sequences per optimizer step
   std::int64_t micro_batch_size = 16;   ///< sequences per rank and forward pass
   std::string precision = "auto";       ///< auto | fp32 | bf16
+  std::string init_from;                ///< checkpoint or run whose weights a new run begins with; empty: random ones
   std::string device = "auto";          ///< auto | cpu | cuda
   std::int64_t threads = 0;             ///< 0 = auto: the cores this process may run on
   std::string recompute = "none";       ///< none | block

@@ -12,6 +12,7 @@ namespace artel {
 /// Which values the loader accepts beyond the table of keys.
 struct ParseOptions {
   std::vector<std::string> routing_types = known_routing_types();  ///< allowed for model.routing.type
+  Json base = nullptr;  ///< keys with the values that they have unless the file or an override sets them; or null
   bool data_must_exist = false;  ///< every data file is looked for (not opened), for a run that is about to start
 };
 

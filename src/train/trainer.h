@@ -67,6 +67,10 @@ class Trainer {
   /// Whether this rank writes what one rank writes for all.
   bool leads() const { return mesh_.world().rank() == 0; }
   void resume();
+  /// The newest checkpoint that verifies of a run directory, or the checkpoint that the path itself names.
+  std::string checkpoint_at(const std::string& path);
+  /// The weights of another run, with a new optimizer at step 0.
+  void start_from(const std::string& path);
   void load(const Checkpoint& checkpoint);
   void write_summary();
   /// Nothing: the ranks agreed to stop before it, at the wish of should_stop or because one has no data.

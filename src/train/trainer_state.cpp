@@ -101,6 +101,10 @@ void Trainer::load(const Checkpoint& checkpoint) {
   for (const ConfigChange& change : config_changes(saved, config_)) {
     resumed_row_["changes"].push_back({{"key", change.key}, {"before", change.before}, {"after", change.after}});
   }
+  if (!checkpoint.contains(concat(moment_prefixes[0], "model.embed_tokens.weight"))) {
+    fail("run", concat("required a checkpoint with the optimizer's state to resume from, found weights alone in ",
+                       checkpoint.path(), "; start a new run with train.init_from"));
+  }
   read_pieces(context, store, checkpoint, "", store.values());
   if (store.has_masters()) read_pieces(context, store, checkpoint, master_prefix, store.masters(), store.owned());
   read_pieces(context, store, checkpoint, moment_prefixes[0], optimizer_->exp_avg(), store.owned());
@@ -140,22 +144,47 @@ std::string Trainer::find_checkpoint() {
     }
     return {};
   }
-  const std::string inside = checkpoints_directory(options_.resume);
-  if (!files_.exists(inside)) return options_.resume;
-  const auto newest = open_newest(files_, inside, warn);
+  return checkpoint_at(options_.resume);
+}
+
+std::string Trainer::checkpoint_at(const std::string& path) {
+  const std::string inside = checkpoints_directory(path);
+  if (!files_.exists(inside)) return path;
+  const auto newest = open_newest(files_, inside, [this](const std::string& text) { log_.warn(text); });
   if (!newest) fail("run", concat("required a checkpoint that verifies in ", inside, ", found none"));
   return newest->path();
+}
+
+void Trainer::start_from(const std::string& path) {
+  Context& context = runtime_.context();
+  ParameterStore& store = model_.parameters();
+  const Checkpoint checkpoint(files_, path);
+  const std::vector<ConfigChange> changes = function_changes(checkpoint_config(checkpoint).model, config_.model);
+  if (!changes.empty()) {
+    fail("train.init_from", concat("required the model of ", path, ", found a change of ", change_list(changes),
+                                   "; set these keys as they were, or make a checkpoint of another kind of model with "
+                                   "artel import"));
+  }
+  load_model(context, checkpoint, model_);
+  // The finest weights that there are.
+  const char* prefix = checkpoint.contains(concat(master_prefix, "model.embed_tokens.weight")) ? master_prefix : "";
+  if (store.has_masters()) {
+    read_pieces(context, store, checkpoint, prefix, store.masters(), store.owned());
+  } else if (*prefix != '\0') {
+    read_pieces(context, store, checkpoint, prefix, store.values());
+  }
+  log_.info(concat("weights from ", path, ", step ", checkpoint.step()));
 }
 
 void Trainer::resume() {
   // One rank chooses and verifies, so that all load the same one.
   const std::string path =
       mesh_.world().all_gather_text(leads() ? find_checkpoint() : std::string(), Purpose::checkpoint).front();
-  if (path.empty()) {
-    model_.initialise(runtime_.context(), config_.run.seed);
-  } else {
-    load(Checkpoint(files_, path));
-  }
+  if (!path.empty()) return load(Checkpoint(files_, path));
+  if (config_.train.init_from.empty()) return model_.initialise(runtime_.context(), config_.run.seed);
+  start_from(mesh_.world()
+                 .all_gather_text(leads() ? checkpoint_at(config_.train.init_from) : std::string(), Purpose::checkpoint)
+                 .front());
 }
 
 void Trainer::open_run_directory() {
