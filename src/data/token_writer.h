@@ -13,8 +13,8 @@ namespace artel {
 
 struct TokenWriterOptions {
   std::string prefix;
-  /// raw: PREFIX.bin; megatron: PREFIX.bin and PREFIX.idx, a sequence for each document; llmc: PREFIX_000000.bin and on,
-  /// each below 2 GiB. Others are not written.
+  /// raw: PREFIX.bin; megatron: PREFIX.bin and PREFIX.idx, a sequence for each document; llmc: PREFIX_000000.bin and
+  /// on, each below 2 GiB. Others are not written.
   TokenFormat format = TokenFormat::raw;
   TokenType type = TokenType::uint16;  ///< llm.c: uint16 or uint32; Megatron: uint32 is written as its int32
   int64_t shard_tokens = 100'000'000;  ///< ids in each shard of llm.c but the last
