@@ -35,7 +35,7 @@ class Claim {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads, std::function<void()> on_start) {
+ThreadPool::ThreadPool(int num_threads, const std::function<void()>& on_start) {
   if (num_threads < 1) fail("thread_pool", "required at least 1 thread, found " + std::to_string(num_threads));
   if (on_start) on_start();
   try {

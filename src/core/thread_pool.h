@@ -17,7 +17,7 @@ class ThreadPool {
  public:
   /// `on_start` runs once on every worker before its first task, the caller included (thread-local settings of
   /// libraries). Errors: fewer than 1 thread; threads that the system refuses.
-  explicit ThreadPool(int num_threads, std::function<void()> on_start = {});
+  explicit ThreadPool(int num_threads, const std::function<void()>& on_start = {});
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
   ~ThreadPool();

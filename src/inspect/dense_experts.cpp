@@ -62,7 +62,7 @@ Tensor hidden_of(Context& context, const Tensor& gate_x, const Tensor& gate, con
   if (!up.defined()) context.backend.fill(both, 1.0F);
   context.backend.linear(gate_x, gate, both.columns(0, width), Accumulate::no);
   if (up.defined()) context.backend.linear(x, up, both.columns(width, 2 * width), Accumulate::no);
-  const Tensor hidden = context.empty({num_tokens, width}, DType::f32);
+  Tensor hidden = context.empty({num_tokens, width}, DType::f32);
   context.backend.swiglu(both.view({num_tokens, 2, width}), Tensor{}, hidden);
   return hidden;
 }
@@ -144,7 +144,7 @@ std::vector<DenseExperts::NeuronGroup> DenseExperts::shared_groups(std::int64_t 
 }
 
 Tensor DenseExperts::shared_output(Context& context, std::int64_t layer, const Tensor& x) const {
-  const Tensor output = context.empty(x.shape(), DType::f32);
+  Tensor output = context.empty(x.shape(), DType::f32);
   context.backend.fill(output, 0.0F);
   for (const NeuronGroup& group : shared_groups(layer)) {
     context.backend.linear(hidden_of(context, x, group.gate, x, group.up), group.down, output, Accumulate::yes);

@@ -21,7 +21,7 @@ double sum_of_norms(Context& context, const Tensor& x) {
 }
 
 Tensor gathered(Context& context, const Tensor& x, const Tensor& index) {
-  const Tensor rows = context.empty({index.numel(), x.size(1)}, x.dtype());
+  Tensor rows = context.empty({index.numel(), x.size(1)}, x.dtype());
   context.backend.gather_rows(x, index, rows);
   return rows;
 }
