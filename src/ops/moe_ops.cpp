@@ -5,7 +5,7 @@
 
 namespace artel {
 
-Variable grouped_linear(Context& context, const Variable& x, std::shared_ptr<const GroupOffsets> groups,
+Variable grouped_linear(Context& context, const Variable& x, const std::shared_ptr<const GroupOffsets>& groups,
                         const Variable& weight) {
   const TraceSpan span(context.tracer, TraceKind::forward, "grouped_linear");
   Variable y(context.empty({x.data.size(0), weight.data.size(1)}, x.data.dtype()));

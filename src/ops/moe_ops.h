@@ -11,7 +11,7 @@
 namespace artel {
 
 /// y [A, out] = x [A, in] · weight[g]^T for the rows of every group g; weight [G, out, in].
-Variable grouped_linear(Context& context, const Variable& x, std::shared_ptr<const GroupOffsets> groups,
+Variable grouped_linear(Context& context, const Variable& x, const std::shared_ptr<const GroupOffsets>& groups,
                         const Variable& weight);
 
 /// Two grouped products side by side, for experts whose gate and up read different rows:

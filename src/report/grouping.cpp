@@ -65,7 +65,7 @@ std::string common_prefix(const std::vector<std::string>& names) {
 
 // The part that names share, less what introduces the seed: "uoe" for uoe-seed1 and uoe-seed12.
 std::string group_name(const std::vector<std::string>& names) {
-  const std::string prefix = common_prefix(names);
+  std::string prefix = common_prefix(names);
   if (prefix == names.front() && prefix == names.back()) return prefix;
   const std::string separators = "-_. /";
   std::string name = prefix;

@@ -142,8 +142,10 @@ std::string render_heat_map(const HeatMapSpec& spec, FigureSize size) {
   SvgWriter svg(width, height, figure_class(size), spec.label);
   draw_colour_bar(svg, 20.0, 2.0, spec.colour_title);
   for (size_t i = 0; i < spec.panels.size(); ++i) {
-    const double x = grid.left + (grid.panel_width + grid.gap) * static_cast<double>(i % grid.num_columns);
-    const double y = 36.0 + panel_height * static_cast<double>(i / grid.num_columns);
+    const size_t column = i % grid.num_columns;
+    const size_t row = i / grid.num_columns;
+    const double x = grid.left + (grid.panel_width + grid.gap) * static_cast<double>(column);
+    const double y = 36.0 + panel_height * static_cast<double>(row);
     draw_panel(svg, spec, i, grid, x, y);
   }
   const std::string x_title =
