@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "config/schema.h"
-#include "tokenizer/tokenizer.h"
 #include "model/generate.h"
+#include "tokenizer/tokenizer.h"
 #include "util/log.h"
 
 namespace artel {
