@@ -138,7 +138,7 @@ std::optional<Place> watched_pass(Context& context, Transformer& model, const Ba
   std::optional<Place> place = probe.first();
   if (place && place->direction == forward_direction) return place;
   // A product that overflows in a weight's gradient may come before the first activation's gradient that did.
-  const std::optional<Place> weight = bad_parameter_gradient(context, model.parameters());
+  std::optional<Place> weight = bad_parameter_gradient(context, model.parameters());
   if (weight && (!place || depth(*weight) > depth(*place))) return weight;
   return place;
 }
