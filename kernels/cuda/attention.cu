@@ -166,15 +166,7 @@ __global__ void __launch_bounds__(num_threads, 2)
   const int last_query_of_warp = place.first_query + (warp + 1) * warp_size - 1;
   const int num_visible_keys = min(place.length, place.first_query + num_queries);
   const float scale = sizes.scale * cuda::log2_e;
-  int first_seen = 0;  // of the lane's query, of the warp's queries, of the block's queries
-  int first_seen_by_warp = 0;
-  int first_seen_by_block = 0;
-  if constexpr (documents) {
-    const int* const starts = sizes.document_starts + place.first_token;
-    first_seen = query < place.length ? starts[query] : 0;
-    first_seen_by_warp = __shfl_sync(simt::full_mask, first_seen, 0);
-    first_seen_by_block = starts[place.first_query];
-  }
+  const int first_seen_by_block = documents ? sizes.document_starts[place.first_token + place.first_query] : 0;
 
   simt::TileCopy<T, num_keys, head_dim, num_threads> copy;
   const auto fetch = [&](const T* head, int first) {
@@ -196,7 +188,12 @@ __global__ void __launch_bounds__(num_threads, 2)
 
   for (int first_key = first_seen_by_block; first_key < num_visible_keys; first_key += num_keys) {
     fetch(place.values, first_key);
-    const bool sees_keys = first_key <= last_query_of_warp && (!documents || first_key + num_keys > first_seen_by_warp);
+    bool sees_keys = first_key <= last_query_of_warp;
+    int first_seen = 0;  // by the lane's query; read again for every tile, because a register of its own would spill
+    if constexpr (documents) {
+      if (query < place.length) first_seen = sizes.document_starts[place.first_token + query];
+      sees_keys = sees_keys && first_key + num_keys > __shfl_sync(simt::full_mask, first_seen, 0);
+    }
     if (sees_keys) {
       multiply_by_keys(shared, warp, scores);
       __syncwarp();
