@@ -54,7 +54,7 @@ TEST_CASE("the quickstart config has the values of the interface") {
   CHECK(c.model.shared_expert_intermediate_size == 256);
   CHECK(c.model.routing.uoe == UoeConfig{18, "gate", "l2", true, true, 1.0});
   CHECK(c.schedule == ScheduleConfig{"cosine", 50, 0.1, 0.2});
-  CHECK(c.train == TrainConfig{600, 16, 16, "auto", "auto", 0, "none"});
+  CHECK(c.train == TrainConfig{600, 16, 16, "auto", "", "auto", 0, "none"});
   CHECK(c.validation == ValidationConfig{100, 16, 64, "The ", {}, 0});
   CHECK(c.checkpoint == CheckpointConfig{200, 3});
 }
