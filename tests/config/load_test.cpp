@@ -61,6 +61,7 @@ train:
   global_batch_size: 32
   micro_batch_size: 4
   precision: fp32
+  init_from: imported
   device: cpu
   threads: 3
   recompute: block
@@ -140,7 +141,7 @@ TEST_CASE("every key of a full file arrives in its own member") {
   CHECK(c.data.tokenizer == "tokenizer.json");
   CHECK(c.optimizer == OptimizerConfig{"adamw", 3e-4, {0.8, 0.9}, 1e-9, 0.2, 0.5});
   CHECK(c.schedule == ScheduleConfig{"wsd", 5, 0.25, 0.5});
-  CHECK(c.train == TrainConfig{11, 32, 4, "fp32", "", "cpu", 3, "block", 7, 50, 4.5, "skip"});
+  CHECK(c.train == TrainConfig{11, 32, 4, "fp32", "imported", "cpu", 3, "block", 7, 50, 4.5, "skip"});
   CHECK(c.validation == ValidationConfig{10, 4, 8, "Once", {{"q.jsonl", 1.0, "auto", "quiz"}}, 9});
   CHECK(c.checkpoint == CheckpointConfig{20, 5});
   CHECK(c.parallel == ParallelConfig{2, 0, 30.0, true, 7});
