@@ -38,12 +38,12 @@ wanted() {  # part: is it asked for?
 
 count() {  # name, log, exit code: adds the test cases of a Catch2 run
   local cases good
-  if grep -q 'All tests passed' "$2"; then
-    cases=$(grep -oE 'in [0-9]+ test case' "$2" | tail -1 | grep -oE '[0-9]+')
+  if grep -qa 'All tests passed' "$2"; then
+    cases=$(grep -aoE 'in [0-9]+ test case' "$2" | tail -1 | grep -oE '[0-9]+')
     good=$cases
   else
-    cases=$(grep -E '^test cases:' "$2" | tail -1 | grep -oE '[0-9]+' | head -1)
-    good=$(grep -E '^test cases:' "$2" | tail -1 | grep -oE '[0-9]+ passed' | grep -oE '[0-9]+')
+    cases=$(grep -aE '^test cases:' "$2" | tail -1 | grep -oE '[0-9]+' | head -1)
+    good=$(grep -aE '^test cases:' "$2" | tail -1 | grep -oE '[0-9]+ passed' | grep -oE '[0-9]+')
   fi
   cases=${cases:-0}
   good=${good:-0}
@@ -56,7 +56,7 @@ count() {  # name, log, exit code: adds the test cases of a Catch2 run
   if ((cases > good)); then
     failed=$((failed + cases - good))
     echo "FAILED: $1: $((cases - good)) of $cases; see $2"
-    grep -E 'FAILED|error:|ERROR' "$2" | head -20
+    grep -aE 'FAILED|error:|ERROR' "$2" | head -20
   fi
 }
 

@@ -52,16 +52,18 @@ std::int64_t num_ids(const InspectTokensArguments& arguments, const SampleText& 
 
 std::vector<TokenFile> open_files(const InspectTokensArguments& arguments, std::int64_t known_ids) {
   std::vector<TokenFile> files;
-  constexpr std::int64_t npy_default = 65536;  // uint16, as OLMo writes them
   for (const std::string& path : arguments.files) {
-    TokenStream stream(path, arguments.dtype, largest_vocabulary, known_ids > 0 ? known_ids : npy_default);
+    // Without a header: uint16 as OLMo writes .npy; of others every size is whole in bytes, so that the error is ours.
+    const std::int64_t default_ids = std::string_view(path).ends_with(".npy") ? 65536 : 256;
+    const std::int64_t assumed_ids = known_ids > 0 ? known_ids : default_ids;
+    TokenStream stream(path, arguments.dtype, largest_vocabulary, assumed_ids);
     for (const TokenFile& file : stream.files()) {
       if (file.layout().format == TokenFormat::raw && arguments.dtype == "auto" && known_ids == 0) {
         fail("data", concat(file.path(),
                             ": a file without a header required --dtype, --vocab-size or --tokenizer, "
                             "found none of them"));
       }
-      files.emplace_back(file.path(), arguments.dtype, largest_vocabulary, known_ids > 0 ? known_ids : npy_default);
+      files.emplace_back(file.path(), arguments.dtype, largest_vocabulary, assumed_ids);
     }
   }
   return files;

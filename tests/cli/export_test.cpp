@@ -30,7 +30,8 @@ TEST_CASE("A run is exported, imported, evaluated and trained from") {
     CHECK_FALSE(contents(directory.file(std::string("out/") + name)).empty());
   }
   const ProgramOutcome read = run("import --from " + directory.file("out") + " --output " + directory.file("in") +
-                                  " --set train.precision=fp32");
+                                  " --set train.precision=fp32 --set train.threads=1 --set train.micro_batch_size=2"
+                                  " --set train.global_batch_size=2");
   INFO(read.errors);
   REQUIRE(read.exit_code == 0);
   const std::string eval = " --batches 1 --data " + directory.file("tokens.bin");
@@ -45,8 +46,7 @@ TEST_CASE("A run is exported, imported, evaluated and trained from") {
   CHECK(a.substr(1, 5) == "NUMPY");
   CHECK(a.find("'descr': '<f4', 'fortran_order': False, 'shape': (2, 16, 256), }") != std::string::npos);
   CHECK(a.size() == 128 + 2 * 16 * 256 * 4);
-  CHECK(a.size() <= b.size());  // batches of the import's config are larger
-  CHECK(a.substr(128) == b.substr(128, a.size() - 128));
+  CHECK((a == b));  // not expanded: bytes are no text
   const ProgramOutcome trained =
       run("train -c " + config + " --set run.name=next --set train.init_from=" + directory.file("in"));
   INFO(trained.errors);
