@@ -94,6 +94,8 @@ TEST_CASE("attention to kept keys and values refuses wrong shapes and types, nam
     return error_text([&] { device.backend.cached_attention(qkv, cache, shape, past, y); });
   };
   const Tensor qkv = make({2, 4, 32}), cache = make({5, 2, 32}), y = make({2, 2, 32});
+  device.backend.fill(qkv, 0.5F);
+  device.backend.fill(cache, 0.25F);
   CHECK(error(qkv, cache, s, 3, y) == "(no error)");
   expect_contains(error(qkv, cache, s, 4, y), "[cached_attention] required room for 2 tokens behind 4, found a cache");
   expect_contains(error(qkv, cache, s, -1, y), "behind -1");
