@@ -17,10 +17,6 @@ constexpr std::string_view superseded_prefix = ".superseded-";
 constexpr std::string_view removed_name = ".tmp-removed";
 constexpr std::string_view latest_name = "latest";
 
-bool starts_with(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
 // "step-00000200"
 std::string step_name(std::int64_t step) {
   char name[32];
@@ -32,9 +28,9 @@ std::string step_name(std::int64_t step) {
 std::int64_t parse_step(std::string_view name, std::string_view prefix) {
   constexpr std::string_view step_prefix = "step-";
   constexpr std::size_t max_digits = 18;
-  if (!starts_with(name, prefix)) return -1;
+  if (!name.starts_with(prefix)) return -1;
   name.remove_prefix(prefix.size());
-  if (!starts_with(name, step_prefix) || name.size() > step_prefix.size() + max_digits) return -1;
+  if (!name.starts_with(step_prefix) || name.size() > step_prefix.size() + max_digits) return -1;
   std::int64_t step = 0;
   for (const char digit : name.substr(step_prefix.size())) {
     if (digit < '0' || digit > '9') return -1;

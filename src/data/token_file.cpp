@@ -66,14 +66,10 @@ void read_parts(const InputFile& file, const TokenLayout& layout, int64_t begin,
   }
 }
 
-bool ends_with(const std::string& text, std::string_view ending) {
-  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
-}
-
 std::vector<std::string> shards_of(const std::string& path) {
   std::vector<std::string> paths = matching_files(path);
   if (paths.size() > 1) {
-    std::erase_if(paths, [](const std::string& name) { return ends_with(name, ".idx") || ends_with(name, ".csv.gz"); });
+    std::erase_if(paths, [](const std::string& name) { return name.ends_with(".idx") || name.ends_with(".csv.gz"); });
   }
   // A path without a match is opened like any other, for the reason why it cannot be.
   return paths.empty() ? std::vector<std::string>{path} : paths;

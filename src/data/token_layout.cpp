@@ -34,10 +34,6 @@ constexpr ForeignFormat foreign_formats[] = {
   fail("data", concat(path, ": ", text));
 }
 
-bool ends_with(const std::string& text, std::string_view ending) {
-  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
-}
-
 std::string with_ending(const std::string& path, std::string_view old_ending, std::string_view ending) {
   return concat(path.substr(0, path.size() - old_ending.size()), ending);
 }
@@ -61,7 +57,7 @@ class Examiner {
     if (bytes_ == 0) fail_file(path_, "required token ids, found an empty file (0 bytes)");
     start_size_ = static_cast<size_t>(std::min<int64_t>(bytes_, sizeof start_));
     file_.read(0, start_size_, start_);
-    if (ends_with(path_, ".bin")) {
+    if (path_.ends_with(".bin")) {
       const std::string index = with_ending(path_, ".bin", ".idx");
       std::error_code status;
       if (std::filesystem::exists(index, status)) return megatron(index);
@@ -136,7 +132,7 @@ class Examiner {
   }
 
   TokenLayout headerless() const {
-    const bool is_npy = ends_with(path_, ".npy");
+    const bool is_npy = path_.ends_with(".npy");
     const int64_t num_ids = is_npy ? std::max<int64_t>(num_ids_, 257) : num_ids_;  // these are never bytes
     const TokenType type = dtype_ == "auto" ? default_token_type(num_ids) : *named_token_type(dtype_);
     const int64_t width = token_type_size(type);
@@ -150,7 +146,7 @@ class Examiner {
 
   // NAME.csv.gz beside NAME.npy has the bounds of the documents.
   std::string sidecar() const {
-    if (!ends_with(path_, ".npy")) return {};
+    if (!path_.ends_with(".npy")) return {};
     const std::string path = with_ending(path_, ".npy", ".csv.gz");
     std::error_code status;
     return std::filesystem::exists(path, status) ? path : std::string();
@@ -184,7 +180,7 @@ const char* token_format_name(TokenFormat format) {
 }
 
 std::string token_ids_path(const std::string& path) {
-  return ends_with(path, ".idx") ? with_ending(path, ".idx", ".bin") : path;
+  return path.ends_with(".idx") ? with_ending(path, ".idx", ".bin") : path;
 }
 
 TokenLayout examine_token_file(const InputFile& file, std::string_view dtype, int64_t num_ids) {

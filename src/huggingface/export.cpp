@@ -17,10 +17,6 @@ namespace {
 constexpr const char* master_prefix = "optimizer.master.";
 constexpr const char* optimizer_prefix = "optimizer.";
 
-bool starts_with(std::string_view text, std::string_view start) {
-  return text.substr(0, start.size()) == start;
-}
-
 std::int64_t tensor_bytes(const HfTensor& tensor, DType dtype) {
   return tensor.shape.numel() * static_cast<std::int64_t>(dtype_size(dtype));
 }
@@ -97,7 +93,7 @@ class Source {
       }
     }
     for (const auto& [name, info] : checkpoint_.tensors()) {
-      if (starts_with(name, optimizer_prefix) || used.count(name) > 0) continue;
+      if (name.starts_with(optimizer_prefix) || used.count(name) > 0) continue;
       fail("export", concat("required tensors that the layout has a place for, found ", name, " in ",
                             checkpoint_.path(), "; a model that keeps it cannot be exported"));
     }

@@ -70,14 +70,6 @@ void check_moe(const ModelConfig& m, HfLayout layout, Misfits& misfits) {
   }
 }
 
-bool starts_with(std::string_view text, std::string_view start) {
-  return text.substr(0, start.size()) == start;
-}
-
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 void replace_part(std::string& text, std::string_view part, std::string_view by) {
   const std::size_t at = text.find(part);
   if (at != std::string::npos) text.replace(at, part.size(), by);
@@ -98,13 +90,13 @@ constexpr float gate_of_zeros = 0.5F;
 
 void add_qwen2_moe_tensors(const HfTensor& tensor, bool with_biases, std::vector<HfTensor>& tensors) {
   tensors.push_back(tensor);
-  if (ends_with(tensor.name, ".shared_expert.down_proj.weight")) {
+  if (tensor.name.ends_with(".shared_expert.down_proj.weight")) {
     tensors.back().scale = 1.0F / gate_of_zeros;
     const std::string prefix = tensor.name.substr(0, tensor.name.find("shared_expert."));
     tensors.push_back({prefix + "shared_expert_gate.weight", "", {1, tensor.shape[0]}});
   }
   for (const char* projection : {"q_proj.", "k_proj.", "v_proj."}) {
-    if (!with_biases || !ends_with(tensor.name, concat(".self_attn.", projection, "weight"))) continue;
+    if (!with_biases || !tensor.name.ends_with(concat(".self_attn.", projection, "weight"))) continue;
     const std::string prefix = tensor.name.substr(0, tensor.name.size() - std::string_view("weight").size());
     tensors.push_back({prefix + "bias", "", {tensor.shape[0]}});
   }
@@ -183,7 +175,7 @@ std::vector<HfTensor> stored_tensors(const ModelConfig& model) {
 std::vector<HfTensor> hf_tensors(const ModelConfig& model, HfLayout layout, bool with_biases) {
   std::vector<HfTensor> tensors;
   for (HfTensor& tensor : stored_tensors(model)) {
-    if (layout == HfLayout::mixtral && starts_with(tensor.name, "model.layers.")) {
+    if (layout == HfLayout::mixtral && tensor.name.starts_with("model.layers.")) {
       tensor.name = mixtral_name(tensor.name);
     }
     if (layout == HfLayout::qwen2_moe) {

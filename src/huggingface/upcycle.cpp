@@ -11,10 +11,6 @@
 namespace artel {
 namespace {
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 /// What a target asks of the F neurons: those for every token and those of an expert beside them.
 void plan_widths(const ModelConfig& dense, const ModelConfig& target, UpcyclePlan& plan) {
   const std::int64_t width = target.moe_intermediate_size;
@@ -181,12 +177,12 @@ std::string describe_upcycle(const UpcyclePlan& plan, const ModelConfig& target)
 std::vector<float> upcycled_tensor(const UpcyclePlan& plan, const ModelConfig& dense, const ModelConfig& target,
                                    std::int64_t seed, const HfTensor& tensor, const ReadDense& read) {
   const std::string& name = tensor.source;
-  if (ends_with(name, ".mlp.gate.weight")) return router_rows(plan, target, seed, tensor);
+  if (name.ends_with(".mlp.gate.weight")) return router_rows(plan, target, seed, tensor);
   const std::int64_t expert = expert_of(name);
   const bool shared = name.find(".mlp.shared_expert.") != std::string::npos;
   if (expert < 0 && !shared) return read(name);
 
-  const bool columns = ends_with(name, ".down_proj.weight");
+  const bool columns = name.ends_with(".down_proj.weight");
   std::vector<std::int64_t> neurons(static_cast<std::size_t>(plan.num_shared));
   std::iota(neurons.begin(), neurons.end(), 0);
   if (!shared) neurons = neurons_of_expert(plan, dense, target, expert);

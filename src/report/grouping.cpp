@@ -13,10 +13,6 @@ namespace {
 
 using FlatConfig = std::vector<std::pair<std::string, std::string>>;
 
-bool starts_with(const std::string& text, std::string_view prefix) {
-  return text.compare(0, prefix.size(), prefix) == 0;
-}
-
 void flatten_into(const Json& value, const std::string& key, FlatConfig& flat) {
   const auto is_container = [](const Json& item) { return item.is_structured(); };
   if (value.is_object()) {
@@ -33,7 +29,7 @@ void flatten_into(const Json& value, const std::string& key, FlatConfig& flat) {
 // model.routing.uoe.routing_norm belongs to a method; model.routing.type belongs to none.
 bool is_of_unused_method(const std::string& key, const std::string& method) {
   constexpr std::string_view prefix = "model.routing.";
-  if (!starts_with(key, prefix)) return false;
+  if (!key.starts_with(prefix)) return false;
   const size_t dot = key.find('.', prefix.size());
   return dot != std::string::npos && key.substr(prefix.size(), dot - prefix.size()) != method;
 }
@@ -143,7 +139,7 @@ std::vector<ConfigRow> compare_configs(const std::vector<Run>& runs, const std::
     flat.emplace_back("resolved device", run.device);
     flat.emplace_back("resolved precision", run.precision);
     for (const auto& item : flat) {
-      if (starts_with(item.first, "run.")) continue;
+      if (item.first.starts_with("run.")) continue;
       const auto found = row_of.try_emplace(item.first, rows.size());
       if (found.second) rows.push_back({item.first, std::vector<std::string>(groups.size(), "-"), false});
       rows[found.first->second].values[g] = item.second.empty() ? "-" : item.second;
