@@ -215,7 +215,7 @@ if wanted release; then
   if $full; then run_tests build/release release; else run_tests build/release release '~[full]'; fi
   run_labelled build/release mpi
   if $full; then
-    check "50 jobs that lose a rank" python3 tests/train/run_mpi_train.py "$(command -v mpirun)" build/release/artel kill 50 "$seed"
+    check "50 jobs that lose a rank" python3 tests/train/run_mpi_train.py "$(command -v mpirun)" build/release/artel lost 50 "$seed"
     if ((EUID == 0)) && command -v ip >/dev/null && mpirun --version 2>&1 | grep -q 'Open MPI'; then
       check "two hosts in network namespaces" tests/train/two_hosts.sh build/release/artel
     else

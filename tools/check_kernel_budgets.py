@@ -6,7 +6,8 @@
 
 The build keeps beside every object of kernels/cuda/*.cu what ptxas said of its kernels (tools/keep_ptxas_output.sh).
 For each architecture of the budgets and each kernel: registers and shared memory are no more than in the budget, and
-nothing is spilled. Fails as well on a kernel without a budget, on a budget without a kernel, and on a file whose
+nothing is spilled. ptxas gives the same source 240 registers in one run and 242 in the next, so up to REGISTER_JITTER
+more are let pass. Fails as well on a kernel without a budget, on a budget without a kernel, and on a file whose
 output is missing. Budgets hold for one version of nvcc; under another only spills are looked at, and it is said so.
 Prints one line per violation and exits with 1 if there is one.
 """
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 
 BUDGETS = "kernels/cuda/budgets.json"
+REGISTER_JITTER = 4
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(sm_\d+)[a-z]?'")
 PROPERTIES = re.compile(r"Function properties for (\S+)")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -102,7 +104,8 @@ def exceeded(kernels, budgets):
                 errors.append(f"{architecture} {name}: has no budget")
             else:
                 errors += [f"{architecture} {name}: {key.replace('_', ' ')} {found[name][key]}, budget {most}"
-                           for key, most in allowed[name].items() if found[name][key] > most]
+                           for key, most in allowed[name].items()
+                           if found[name][key] > most + (REGISTER_JITTER if key == "registers" else 0)]
     return errors
 
 

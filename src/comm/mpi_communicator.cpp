@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "comm/blocking_call.h"
 #include "comm/exchange_communicator.h"
 #include "comm/launch.h"
 #include "util/error.h"
@@ -38,7 +39,7 @@ bool mpi_is_running() {
 /// A communicator of MPI, freed at the end, whose errors come back as codes.
 class MpiGroup {
  public:
-  explicit MpiGroup(MPI_Comm comm) : comm_(comm) {
+  MpiGroup(MPI_Comm comm, double timeout_seconds) : comm_(comm), timeout_seconds_(timeout_seconds) {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
@@ -47,7 +48,9 @@ class MpiGroup {
   MpiGroup& operator=(const MpiGroup&) = delete;
   // While an exception unwinds, the other ranks will not come, and some libraries wait for them.
   ~MpiGroup() {
-    if (std::uncaught_exceptions() == 0 && mpi_is_running()) MPI_Comm_free(&comm_);
+    if (std::uncaught_exceptions() > 0 || !mpi_is_running()) return;
+    const BlockingCall call("MPI_Comm_free", timeout_seconds_);
+    MPI_Comm_free(&comm_);
   }
 
   MPI_Comm comm() const { return comm_; }
@@ -56,6 +59,7 @@ class MpiGroup {
 
  private:
   MPI_Comm comm_;
+  double timeout_seconds_;
   int rank_ = 0;
   int size_ = 0;
 };
@@ -71,6 +75,7 @@ class MpiExchange final : public Exchange {
     sent_headers_.resize(n);
     received_headers_.resize(n);
     unfinished_receives_.resize(n);
+    unfinished_sends_.resize(n);
     // Receives first: what arrives then goes to its place at once.
     for (int peer = 0; peer < group.size(); ++peer) {
       if (peer != group.rank()) post_receives(peer);
@@ -102,13 +107,8 @@ class MpiExchange final : public Exchange {
     return true;
   }
 
-  std::vector<int> waiting_for() const override {
-    std::vector<int> ranks;
-    for (int peer = 0; peer < group_.size(); ++peer) {
-      if (unfinished_receives_[static_cast<std::size_t>(peer)] > 0) ranks.push_back(peer);
-    }
-    return ranks;
-  }
+  std::vector<int> waiting_for() const override { return with_any(unfinished_receives_); }
+  std::vector<int> not_taken_by() const override { return with_any(unfinished_sends_); }
 
  private:
   enum class What : std::uint8_t { send, header, payload };
@@ -117,13 +117,22 @@ class MpiExchange final : public Exchange {
     int peer;
   };
 
+  static std::vector<int> with_any(const std::vector<int>& counts) {
+    std::vector<int> ranks;
+    for (std::size_t peer = 0; peer < counts.size(); ++peer) {
+      if (counts[peer] > 0) ranks.push_back(static_cast<int>(peer));
+    }
+    return ranks;
+  }
+  std::vector<int>& unfinished(What what) { return what == What::send ? unfinished_sends_ : unfinished_receives_; }
+
   int tag(bool payload) const { return static_cast<int>(request_.sequence % 16384) * 2 + (payload ? 1 : 0); }
 
   MPI_Request* add(What what, int peer) {
     requests_.push_back(MPI_REQUEST_NULL);
     kinds_.push_back({what, peer});
     ++num_open_;
-    if (what != What::send) ++unfinished_receives_[static_cast<std::size_t>(peer)];
+    ++unfinished(what)[static_cast<std::size_t>(peer)];
     return &requests_.back();
   }
 
@@ -169,8 +178,7 @@ class MpiExchange final : public Exchange {
         if ((what == What::header) != headers) continue;
         const int code = look_at_status ? statuses_[static_cast<std::size_t>(i)].MPI_ERROR : MPI_SUCCESS;
         check_mpi(code, what == What::send ? "sending" : "receiving");
-        if (what == What::send) continue;
-        --unfinished_receives_[static_cast<std::size_t>(peer)];
+        --unfinished(what)[static_cast<std::size_t>(peer)];
         if (headers) request_.check(peer, received_headers_[static_cast<std::size_t>(peer)]);
       }
     }
@@ -182,8 +190,9 @@ class MpiExchange final : public Exchange {
   std::vector<MessageHeader> sent_headers_;
   std::vector<MessageHeader> received_headers_;
   std::vector<MPI_Request> requests_;
-  std::vector<Kind> kinds_;  // of the requests
-  std::vector<int> unfinished_receives_;
+  std::vector<Kind> kinds_;               // of the requests
+  std::vector<int> unfinished_receives_;  // [n], by peer
+  std::vector<int> unfinished_sends_;     // [n], by peer
   int num_open_ = 0;
   std::vector<int> ended_;
   std::vector<MPI_Status> statuses_;
@@ -191,24 +200,25 @@ class MpiExchange final : public Exchange {
 
 class MpiTransport final : public Transport {
  public:
-  MpiTransport(MPI_Comm comm, std::int64_t max_message_bytes) : group_(comm), max_message_bytes_(max_message_bytes) {}
+  MpiTransport(MPI_Comm comm, const MpiOptions& options) : group_(comm, options.timeout_seconds), options_(options) {}
 
   int rank() const override { return group_.rank(); }
   int size() const override { return group_.size(); }
 
   std::unique_ptr<Exchange> start(ExchangeRequest request) override {
-    return std::make_unique<MpiExchange>(group_, std::move(request), max_message_bytes_);
+    return std::make_unique<MpiExchange>(group_, std::move(request), options_.max_message_bytes);
   }
 
   // All ranks have just exchanged colors, so that this blocking call finds them there.
   std::unique_ptr<Transport> split(std::uint64_t, int color, const std::vector<int>& members) override {
     const auto own = std::find(members.begin(), members.end(), rank());
     MPI_Comm comm = MPI_COMM_NULL;
+    const BlockingCall call("MPI_Comm_split", options_.timeout_seconds);
     check_mpi(MPI_Comm_split(group_.comm(), color < 0 ? MPI_UNDEFINED : color, static_cast<int>(own - members.begin()),
                              &comm),
               "MPI_Comm_split");
     if (comm == MPI_COMM_NULL) return nullptr;
-    return std::make_unique<MpiTransport>(comm, max_message_bytes_);
+    return std::make_unique<MpiTransport>(comm, options_);
   }
 
   void begin_wait() override { num_looks_ = 0; }
@@ -226,17 +236,18 @@ class MpiTransport final : public Transport {
 
  private:
   MpiGroup group_;
-  std::int64_t max_message_bytes_;
+  MpiOptions options_;
   int num_looks_ = 0;
 };
 
 class Session final : public MpiSession {
  public:
-  Session(const MpiOptions& options, const std::optional<Launch>& launch) {
+  Session(const MpiOptions& options, const std::optional<Launch>& launch) : timeout_seconds_(options.timeout_seconds) {
     if (int initialised = 0; MPI_Initialized(&initialised) == MPI_SUCCESS && initialised != 0) {
       fail("MPI", "required a process that has not used MPI before: it can be started once only");
     }
     int provided = 0;
+    const BlockingCall call("MPI_Init", timeout_seconds_);
     const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
     if (code != MPI_SUCCESS) fail("MPI", concat("required MPI to start, found: ", mpi_error_text(code)));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
@@ -254,8 +265,7 @@ class Session final : public MpiSession {
       if (const int dup = MPI_Comm_dup(MPI_COMM_WORLD, &comm); dup != MPI_SUCCESS) {
         fail("MPI", concat("required a communicator, found: ", mpi_error_text(dup)));
       }
-      world_ = std::make_unique<ExchangeCommunicator>(std::make_unique<MpiTransport>(comm, options.max_message_bytes),
-                                                      options);
+      world_ = std::make_unique<ExchangeCommunicator>(std::make_unique<MpiTransport>(comm, options), options);
     } catch (...) {
       // Every rank fails in the same way here, so that all come to the end.
       MPI_Finalize();
@@ -265,6 +275,7 @@ class Session final : public MpiSession {
 
   ~Session() override {
     if (std::uncaught_exceptions() > 0) abort(1);
+    const BlockingCall call("MPI_Finalize", timeout_seconds_);
     world_.reset();
     MPI_Finalize();
   }
@@ -280,6 +291,7 @@ class Session final : public MpiSession {
   }
 
  private:
+  double timeout_seconds_;
   std::unique_ptr<ExchangeCommunicator> world_;
 };
 

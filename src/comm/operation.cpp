@@ -217,12 +217,15 @@ void Operation::fail_in_transport(const TransportFailure& failure) const {
 
 std::string Operation::missing() const {
   if (exchange_ == nullptr) return "it started by all of them, but not at its end";
-  std::vector<std::string> names;
-  for (const int r : exchange_->waiting_for()) {
-    names.push_back(std::to_string(group_->world_ranks[static_cast<std::size_t>(r)]));
+  const auto named = [this](const std::vector<int>& ranks) {
+    std::vector<std::string> names;
+    for (const int r : ranks) names.push_back(std::to_string(group_->world_ranks[static_cast<std::size_t>(r)]));
+    return concat(names.size() > 1 ? "ranks " : "rank ", join(names, ", "));
+  };
+  if (const std::vector<int> silent = exchange_->waiting_for(); !silent.empty()) {
+    return "nothing from " + named(silent);
   }
-  if (names.empty()) return "its own messages not taken";
-  return concat("nothing from rank", names.size() > 1 ? "s " : " ", join(names, ", "));
+  return concat("its messages to ", named(exchange_->not_taken_by()), " not taken");
 }
 
 void Operation::observe(double seconds) const {

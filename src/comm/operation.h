@@ -117,7 +117,7 @@ class Operation {
   void check_header(int from, const MessageHeader& found) const;
   /// Who and when, for messages.
   std::string context() const;
-  /// "nothing from ranks 1, 2"
+  /// "nothing from ranks 1, 2", "its messages to rank 1 not taken"
   std::string missing() const;
   void observe(double seconds) const;
 

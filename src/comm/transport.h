@@ -59,6 +59,8 @@ class Exchange {
   virtual bool progress() = 0;
   /// Ranks from which nothing, or not all, has come.
   virtual std::vector<int> waiting_for() const = 0;
+  /// Ranks that have not taken what was sent to them. None where sending copies.
+  virtual std::vector<int> not_taken_by() const { return {}; }
 };
 
 /// Moves bytes within one group; what the bytes mean is ExchangeCommunicator's business.

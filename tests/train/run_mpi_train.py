@@ -4,7 +4,8 @@
     equal   two ranks with experts in halves have the losses of one process, and its checkpoint goes on alone
     stop    SIGTERM to one rank: all save the same step and end with exit code 0
     stall   SIGSTOP to one rank: the others end within the timeout, naming the rank, the operation and the step
-    kill    SIGKILL to one rank at a random moment, TIMES times: the launcher ends with an error within the limit, the
+    lost    SIGKILL or SIGSTOP to one rank of four at a random moment of the start-up, of a step or of a save, TIMES
+            times: the launcher ends with an error within the limit, of a rank that stands still it is said which, the
             newest checkpoint verifies, and the run goes on from it to the end with the losses of a run without a break
 """
 
@@ -12,6 +13,7 @@ import json
 import os
 from pathlib import Path
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ import time
 TIMEOUT = 5    # seconds that ranks wait for each other
 LIMIT = 30     # seconds after which a job that lost a rank must have ended
 STEPS = 40
+MOMENTS = ("start-up", "step", "save")
 CONFIG = """
 run: {{name: r, directory: {folder}, tensorboard: false}}
 model: {{vocab_size: 256, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 2,
@@ -80,6 +83,10 @@ class Run:
         path = self.folder / "r/metrics.jsonl"
         return path.read_text().count('"loss"') if path.exists() else 0
 
+    def is_saving(self):
+        checkpoints = self.folder / "r/checkpoints"
+        return checkpoints.is_dir() and any(name.startswith(".tmp-") for name in os.listdir(checkpoints))
+
     def verify(self):
         """The newest checkpoint, if there is one, is whole."""
         checkpoints = self.folder / "r/checkpoints"
@@ -125,11 +132,11 @@ def belongs(entry, ancestor):
     return False
 
 
-def wait_for(condition, seconds, what):
+def wait_for(condition, seconds, what, pause=0.02):
     end = time.monotonic() + seconds
     while not condition():
         require(time.monotonic() < end, f"{what} within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def all_ranks(process, run, count):
@@ -185,41 +192,82 @@ def check_stall(make):
             pass
     require(process.returncode != 0, "an exit code other than 0")
     require(time.monotonic() - start < LIMIT, f"an end within {LIMIT} s")
-    for text in ("found nothing from rank 1;", f"within {TIMEOUT} s", "at step"):
-        require(text in output, f"the text '{text}', found\n{output}")
+    for text in (r"found (nothing from rank 1|its messages to rank 1 not taken);", f"within {TIMEOUT} s", "at step"):
+        require(re.search(text, output), f"the text '{text}', found\n{output}")
     run.verify()
 
 
-def check_kill(make, times, seed):
+def wait_for_moment(moment, process, run, victim, generator):
+    """Waits for a random moment of the given kind; the process id of the victim, or None when it has ended."""
+    def ended():
+        return process.poll() is not None
+    if moment == "start-up":
+        wait_for(lambda: ended() or victim in ranks_of(process, run.artel), 60, "the rank's start", 0.0)
+        pid = ranks_of(process, run.artel).get(victim)
+        time.sleep(generator.random() * 0.6)
+        return pid
+    begin = run.step() + generator.randrange(0, 8)
+    pid = all_ranks(process, run, 4).get(victim)
+    if moment == "step":
+        wait_for(lambda: ended() or run.step() >= begin, 120, "the moment of the signal")
+        time.sleep(generator.random() * 0.2)
+    else:
+        wait_for(lambda: ended() or run.step() >= begin and run.is_saving(), 120, "the begin of a save", 0.0)
+        time.sleep(generator.random() * 0.01)
+    return None if ended() else pid
+
+
+def lose_rank(run, number, moment, victim, generator):
+    """One job with a rank that gets a signal; what it printed, or None when it had ended before."""
+    process = run.start(4)
+    pid = wait_for_moment(moment, process, run, victim, generator)
+    start = time.monotonic()
+    if pid is not None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+    try:
+        output, _ = process.communicate(timeout=LIMIT + 10)
+        wait_for(lambda: not ranks_of(process, run.artel), 10, "the end of every rank")
+    finally:
+        for survivor in ranks_of(process, run.artel).values():
+            os.kill(survivor, signal.SIGKILL)
+    run.verify()
+    if process.returncode == 0:
+        return None
+    require(time.monotonic() - start < LIMIT, f"an end within {LIMIT} s of the loss of a rank:\n{output}")
+    return output
+
+
+def check_lost(make, times, seed):
     generator = random.Random(seed)
     print(f"seed {seed}")
     whole = make("whole", STEPS)
     whole.finish(1)
     expected = whole.losses()
-    run, broken = make("broken", STEPS), 0
-    for _ in range(times):
-        process = run.start(4)
-        victim, begin = generator.randrange(4), run.step()
-        moment, delay = generator.randrange(0, 12), generator.random() * 0.2
-        all_ranks(process, run, 4)
-        wait_for(lambda: process.poll() is not None or run.step() >= begin + moment, 120, "the moment to kill")
-        time.sleep(delay)
-        pid = ranks_of(process, run.artel).get(victim)
-        start = time.monotonic()
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-        output, _ = process.communicate(timeout=LIMIT + 10)
-        if process.returncode != 0:
-            broken += 1
-            require(time.monotonic() - start < LIMIT, f"an end within {LIMIT} s of the death of a rank:\n{output}")
-        run.verify()
-        if process.returncode == 0:  # it had finished before: begin again
+    kinds = [(number, moment) for number in (signal.SIGKILL, signal.SIGSTOP) for moment in MOMENTS]
+    generator.shuffle(kinds)
+    run, counts = make("broken", STEPS), dict.fromkeys(kinds, 0)
+    for i in range(times):
+        number, moment = kinds[i % len(kinds)]
+        victim = generator.randrange(4)
+        output = lose_rank(run, number, moment, victim, generator)
+        if output is None:  # it finished: begin again
             close_to(run.losses(), expected)
-            run = make(f"broken{broken}", STEPS)
-    require(broken > 0 or times == 0, "at least one job that lost a rank")
+            run = make(f"broken{i}", STEPS)
+            continue
+        counts[number, moment] += 1
+        if number == signal.SIGSTOP:
+            named = rf"(nothing from|messages to) ranks? ([0-9]+, )*{victim}\b.* in group .*, operation "
+            unnamed = r"take part in MPI_(Init|Comm_split|Comm_free|Finalize) within"
+            require(re.search(f"{named}|{unnamed}", output), f"rank {victim} to be named in {moment}, found\n{output}")
+    require(sum(counts.values()) > 0 or times == 0, "at least one job that lost a rank")
     run.finish(1)
     close_to(run.losses(), expected)
-    print(f"{broken} of {times} jobs lost a rank")
+    for (number, moment), count in sorted(counts.items()):
+        print(f"{number.name} in {moment}: {count}")
+    print(f"{sum(counts.values())} of {times} jobs lost a rank")
 
 
 def commit_seed():
@@ -238,8 +286,8 @@ def main():
         def make(name, steps):
             return Run(mpiexec, artel, f"{folder}/{name}", steps)
         try:
-            if what == "kill":
-                check_kill(make, times, seed)
+            if what == "lost":
+                check_lost(make, times, seed)
             else:
                 {"equal": check_equal, "stop": check_stop, "stall": check_stall}[what](make)
         except AssertionError as error:
