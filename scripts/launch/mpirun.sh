@@ -43,6 +43,29 @@ ask() {
   fi
 }
 trap ask INT TERM
+
+lives() {  # process: has it begun and not ended?
+  grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"
+}
+# Open MPI 4's launcher can stay for good, with all its ranks gone, when one of them died while it connected.
+end_idle_launcher() {
+  local seen=false idle=0 child any
+  while lives "$launcher"; do
+    any=false
+    for child in $(cat "/proc/$launcher/task"/*/children 2>/dev/null); do
+      if lives "$child"; then any=true; fi
+    done
+    if $any; then seen=true; idle=0; else idle=$((idle + 1)); fi
+    if $seen && ((idle >= 10)); then
+      echo "mpirun.sh: every rank has ended and the launcher has not; ending it" >&2
+      kill -KILL "$launcher"
+    fi
+    sleep 1
+  done
+}
+end_idle_launcher &
+watcher=$!
+
 code=0
 while :; do
   code=0
@@ -50,4 +73,5 @@ while :; do
   # A trapped signal ends `wait` too.
   kill -0 "$launcher" 2>/dev/null || break
 done
+kill "$watcher" 2>/dev/null || true
 exit "$code"

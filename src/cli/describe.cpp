@@ -12,11 +12,12 @@ struct DescribeArguments {
   std::vector<std::string> configs;
   std::vector<std::string> overrides;
   std::int64_t world = 1;
+  double max_load = 1.0;
   bool json = false;
 };
 
-RankLayout layout_of(const Config& config, std::int64_t world) {
-  return {world, config.train.precision != "fp32"};
+RankLayout layout_of(const Config& config, const DescribeArguments& arguments) {
+  return {arguments.world, config.train.precision != "fp32", arguments.max_load};
 }
 
 void describe(const DescribeArguments& arguments) {
@@ -24,7 +25,7 @@ void describe(const DescribeArguments& arguments) {
   Json list = Json::array();
   for (const std::string& path : arguments.configs) {
     const Config config = load_config(path, arguments.overrides);
-    const RankLayout layout = layout_of(config, arguments.world);
+    const RankLayout layout = layout_of(config, arguments);
     list.push_back(describe_json(config, layout));
     text += (text.empty() ? "" : "\n") + describe_text(config, layout);
   }
@@ -44,6 +45,11 @@ void add_describe_command(CLI::App& app) {
   command->add_option("--ranks", arguments->world, "Ranks that memory is spread over")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--max-load", arguments->max_load,
+                   "Rows that the fullest rank gets over the mean of the ranks; 1: tokens spread evenly")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 1024.0));
   command->add_flag("--json", arguments->json, "Print JSON: an object, or a list for several configs");
   command->callback([arguments] { describe(*arguments); });
 }

@@ -182,8 +182,10 @@ std::string describe_text(const Config& config, const RankLayout& layout) {
                                                         {"shared", flops.shared},
                                                         {"head", flops.head}};
   for (const auto& [label, part] : parts) out += line(label, grouped(part), share(part, flops.total));
-  out += concat("memory per rank at its fullest, about (", uses_bf16(config, layout) ? "bf16" : "fp32", ", ",
-                std::max(layout.world, config.parallel.expert), " ranks)\n");
+  out +=
+      concat("memory per rank at its fullest, about (", uses_bf16(config, layout) ? "bf16" : "fp32", ", ",
+             std::max(layout.world, config.parallel.expert), " ranks",
+             layout.max_load > 1.0 ? concat(", the fullest with ", layout.max_load, " of the mean load") : "", ")\n");
   const std::pair<const char*, std::int64_t> bytes[] = {
       {"parameters", memory.parameters},   {"gradients", memory.gradients}, {"optimizer", memory.optimizer},
       {"activations", memory.activations}, {"rounding", memory.rounding},   {"communication", memory.communication}};

@@ -33,10 +33,11 @@ Tensors larger(const Tensors& a, const Tensors& b) {
 }
 
 struct Widths {
-  explicit Widths(const Config& config, std::int64_t bytes_of_activation)
+  Widths(const Config& config, std::int64_t bytes_of_activation, double max_load)
       : w(bytes_of_activation),
         tokens(config.train.micro_batch_size * config.model.max_position_embeddings),
-        rows(tokens * config.model.num_experts_per_tok) {
+        rows(tokens * config.model.num_experts_per_tok),
+        received(config.parallel.expert > 1 ? static_cast<std::int64_t>(max_load * static_cast<double>(rows)) : rows) {
     const ModelConfig& m = config.model;
     uoe = m.num_experts > 0 && m.routing.type == "uoe";
     aoe = m.num_experts > 0 && m.routing.type == "aoe";
@@ -49,6 +50,7 @@ struct Widths {
   }
 
   std::int64_t w, tokens, rows;
+  std::int64_t received;  // rows that this rank's experts compute
   bool uoe = false, aoe = false;
   std::int64_t expert = 0;   // E
   std::int64_t neurons = 0;  // N·S of UoE
@@ -76,18 +78,18 @@ Tensors layer_tensors(const ModelConfig& m, const Widths& s) {
   kept.add(m.hidden_size * s.neurons * s.w);  // the routing neurons' down matrix, packed
   if (s.aoe) {
     kept.add(s.tokens * m.num_experts * m.routing.aoe.d_low * s.w);
-    kept.add(s.rows * m.routing.aoe.d_low * s.w);
+    kept.add(s.received * m.routing.aoe.d_low * s.w);
   }
-  kept.add(s.rows * m.hidden_size * s.w);
-  kept.add(s.rows * 2 * s.expert * s.w);
-  kept.add(s.rows * s.expert * s.w);
+  kept.add(s.received * m.hidden_size * s.w);
+  kept.add(s.received * 2 * s.expert * s.w);
+  kept.add(s.received * s.expert * s.w);
   return kept;
 }
 
 /// What the backward of the last feed-forward part needs at its fullest beside everything kept; the order is that of
 /// the tape, and what a product has used is gone when the next one begins.
 Tensors feed_forward_temporaries(const ModelConfig& m, const Widths& s, bool spread) {
-  const std::int64_t row = s.rows * m.hidden_size * s.w;
+  const std::int64_t row = s.received * m.hidden_size * s.w;
   Tensors largest;
   const auto moment = [&](std::initializer_list<std::int64_t> tensors) {
     Tensors needed;
@@ -97,9 +99,9 @@ Tensors feed_forward_temporaries(const ModelConfig& m, const Widths& s, bool spr
   };
   moment({s.tokens * s.shared * 2 * s.w});
   if (m.num_experts == 0) return largest;
-  moment({s.rows * 2 * s.expert * s.w});   // gradient of gate and up; that of their product has its place
-  moment({row, s.rows * s.expert * s.w});  // gradients of the experts' outputs and of the product
-  if (spread) moment({row, row, row});     // before, on the way, and sorted by expert
+  moment({s.received * 2 * s.expert * s.w});   // gradient of gate and up; that of their product has its place
+  moment({row, s.received * s.expert * s.w});  // gradients of the experts' outputs and of the product
+  if (spread) moment({row, row, row});         // before, on the way, and sorted by expert
   return largest;
 }
 
@@ -113,9 +115,9 @@ Tensors head_tensors(const ModelConfig& m, const Widths& s) {
   return head;
 }
 
-Tensors activations(const Config& config, std::int64_t w) {
+Tensors activations(const Config& config, std::int64_t w, double max_load) {
   const ModelConfig& m = config.model;
-  const Widths s(config, w);
+  const Widths s(config, w, max_load);
   const Tensors layer = layer_tensors(m, s);
   const Tensors head = head_tensors(m, s);
   const Tensors feed_forward = feed_forward_temporaries(m, s, config.parallel.expert > 1);
@@ -161,7 +163,7 @@ MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& lay
   parameters.add(w * (dense + experts_here));
   gradients.add(4 * (dense + experts_here));
   optimizer.add(4 * state, bf16 ? 3 : 2);
-  const Tensors kept = activations(config, w);
+  const Tensors kept = activations(config, w, layout.max_load);
 
   MemoryEstimate memory;
   memory.parameters = parameters.asked;

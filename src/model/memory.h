@@ -10,6 +10,7 @@ namespace artel {
 struct RankLayout {
   std::int64_t world = 1;  ///< ranks
   bool bf16 = false;       ///< what train.precision: auto resolves to on the machine
+  double max_load = 1.0;   ///< rows of experts on the fullest rank over the mean of the ranks, mean of the layers
 };
 
 /// Bytes at the fullest moment of a step, on the fullest rank.
@@ -19,7 +20,7 @@ struct RankLayout {
 ///    the ranks and experts by the ranks that hold the same ones
 ///  - activations: for a micro-batch what the backward pass reads again, in every layer (with recompute: block the
 ///    input of every layer and one whole layer), and the largest temporaries beside it, which are those of the last
-///    feed-forward part's backward or of the logits. Tokens are spread evenly over experts
+///    feed-forward part's backward or of the logits. Ranks get as many rows of experts as they send, times max_load
 ///  - rounding: what the allocator adds to these, tensor by tensor (HostAllocator::rounded_size)
 ///  - communication: sums of gradients that are under way, at most; 0 on one rank
 /// Not in it: buffers of kernels, the program itself.
