@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes token files with NumPy and Python's own libraries, and compares what `artel data inspect --json` finds in them
-with what was written, in every format and type.
+with what was written, in every format and type; then reads what `artel data tokenize` writes.
 
     tools/check_formats.py ARTEL [--seed N]
 
-With Megatron-core installed its own reader and writer of IndexedDataset take part. Prints one line per difference and
+With Megatron-core installed its own reader and writer of IndexedDataset take part, and its reader reads Artel's file
+too. Prints one line per difference and
 exits with 1 if there is one; exits with 77 where NumPy is missing.
 """
 
@@ -144,6 +145,84 @@ def check_out_of_range(artel, folder):
     return [error] if found is None else [] if found["out_of_range"] == wanted else [f"out of range {found}"]
 
 
+def read_megatron(path):
+    """Type of the ids, and the documents."""
+    index = Path(f"{path}.idx").read_bytes()
+    if index[:9] != b"MMIDIDX\x00\x00" or index[9:17] != bytes([1, *[0] * 7]):
+        raise ValueError(f"no index of version 1: {index[:17]}")
+    dtype = {code: name for name, code in MEGATRON_CODES.items()}[index[17]]
+    sequences, bounds = np.frombuffer(index, "<u8", 2, 18).astype(int)
+    lengths = np.frombuffer(index, "<i4", sequences, 34)
+    pointers = np.frombuffer(index, "<i8", sequences, 34 + 4 * sequences)
+    of_documents = np.frombuffer(index, "<i8", bounds, 34 + 12 * sequences)
+    if len(index) != 34 + 12 * sequences + 8 * bounds or list(of_documents) != list(range(sequences + 1)):
+        raise ValueError("an index of another length, or documents that are not one sequence each")
+    file = Path(f"{path}.bin").read_bytes()
+    return dtype, [np.frombuffer(file, dtype, length, at) for length, at in zip(lengths, pointers)]
+
+
+def read_llmc(path):
+    """Type of the ids, and all of them, in the order of the shards."""
+    parts = []
+    for shard in sorted(path.parent.glob(f"{path.name}_*.bin")):
+        header = np.fromfile(shard, "<i4", 256)
+        dtype = {magic: name for name, (magic, version) in LLMC.items() if version == header[1]}[header[0]]
+        parts.append(np.fromfile(shard, dtype, offset=1024))
+        if len(parts[-1]) != header[2]:
+            raise ValueError(f"{shard} holds {len(parts[-1])} ids, {header[2]} by its header")
+    return dtype, np.concatenate(parts)
+
+
+def check_tokenized(artel, folder, random):
+    """Files of `artel data tokenize`: bytes, and a small vocabulary of its own."""
+    words = ["the", " artel", " met", "\n", " 12 ", "\u4e2d\u6587", " e\u0301t\u00e9", "\t", " don't", " \U0001f469"]
+    texts = ["".join(random.choice(words, size)).encode() for size in random.integers(1, 300, size=80)]
+    source = folder / "texts"
+    source.write_bytes(b"\0".join(texts))
+    vocabulary = folder / "tokenizer.json"
+    commands = [["tokenizer", "train", source, "--separator", "\\0", "--vocab-size", "300", "-o", vocabulary]]
+    for name, tokenizer in (("bytes", "bytes"), ("bpe", vocabulary)):
+        for layout in ("megatron", "llmc", "raw"):
+            commands.append(["data", "tokenize", "-t", tokenizer, "-o", folder / f"{name}-{layout}", "--separator", "\\0",
+                             "--format", layout, source, *(["--shard-tokens", "5000"] if layout == "llmc" else [])])
+    for command in commands:
+        done = subprocess.run([artel, *map(str, command)], capture_output=True, text=True)
+        if done.returncode != 0:
+            yield f"artel {' '.join(map(str, command))}: {done.stderr.strip()}"
+            return
+    pieces = {}
+    for name in ("bytes", "bpe"):
+        dtype, documents = read_megatron(folder / f"{name}-megatron")
+        ids = np.concatenate(documents)
+        end = 0
+        if dtype != "uint16" or [document[-1] for document in documents] != [end] * len(texts):
+            yield f"{name}: type {dtype}, expected uint16, or documents that do not end with {end}"
+        llmc_type, llmc_ids = read_llmc(folder / f"{name}-llmc")
+        if llmc_type != "uint16" or not np.array_equal(llmc_ids, ids):
+            yield f"{name}: llm.c's shards of {llmc_type} hold other ids than Megatron's file"
+        raw = np.fromfile(folder / f"{name}-raw.bin", "uint8" if name == "bytes" else "uint16")
+        if not np.array_equal(raw, ids):
+            yield f"{name}: the raw file holds other ids than Megatron's"
+        pieces[name] = documents
+    if [bytes(document[:-1].astype(np.uint8)) for document in pieces["bytes"]] != texts:
+        yield "bytes: other bytes than those of the texts"
+    lines = "".join(" ".join(map(str, document[:-1])) + "\n" for document in pieces["bpe"])
+    (folder / "ids").write_text(lines)
+    done = subprocess.run([artel, "tokenizer", "decode", "-t", vocabulary, folder / "ids"], capture_output=True)
+    if done.stdout.replace(b"\n", b"") != b"".join(texts).replace(b"\n", b""):
+        yield f"bpe: other text than that of the files {done.stderr.decode().strip()}"
+    if max(int(document.max()) for document in pieces["bpe"]) <= 256:
+        yield "bpe: no token of several bytes"
+    try:
+        from megatron.core.datasets.indexed_dataset import IndexedDataset
+    except ImportError:
+        return
+    for name, documents in pieces.items():
+        read = IndexedDataset(str(folder / f"{name}-megatron"))
+        if len(read) != len(documents) or not all(np.array_equal(read[i], one) for i, one in enumerate(documents)):
+            yield f"{name}: Megatron-core reads other documents than Artel wrote"
+
+
 def check_megatron_core(artel, folder, documents):
     """Megatron-core's own writer, where it is installed."""
     try:
@@ -180,6 +259,7 @@ def main():
             lines = [error] if found is None else differences(found, expected)
             found_lines += [f"{case}: {line}" for line in lines]
         found_lines += check_out_of_range(arguments.artel, folder)
+        found_lines += check_tokenized(arguments.artel, folder, random)
         found_lines += check_megatron_core(arguments.artel, folder, documents)
         for line in found_lines:
             print(f"check_formats: {line}")

@@ -50,23 +50,22 @@ std::int64_t num_ids(const InspectTokensArguments& arguments, const SampleText& 
   return text.tokenizer() != nullptr ? text.tokenizer()->num_ids() : 0;
 }
 
-std::vector<TokenFile> open_files(const InspectTokensArguments& arguments, std::int64_t known_ids) {
-  std::vector<TokenFile> files;
+std::vector<TokenStream> open_files(const InspectTokensArguments& arguments, std::int64_t known_ids) {
+  std::vector<TokenStream> streams;
   for (const std::string& path : arguments.files) {
     // Without a header: uint16 as OLMo writes .npy; of others every size is whole in bytes, so that the error is ours.
     const std::int64_t default_ids = std::string_view(path).ends_with(".npy") ? 65536 : 256;
     const std::int64_t assumed_ids = known_ids > 0 ? known_ids : default_ids;
-    TokenStream stream(path, arguments.dtype, largest_vocabulary, assumed_ids);
-    for (const TokenFile& file : stream.files()) {
+    streams.emplace_back(path, arguments.dtype, largest_vocabulary, assumed_ids);
+    for (const TokenFile& file : streams.back().files()) {
       if (file.layout().format == TokenFormat::raw && arguments.dtype == "auto" && known_ids == 0) {
         fail("data", concat(file.path(),
                             ": a file without a header required --dtype, --vocab-size or --tokenizer, "
                             "found none of them"));
       }
-      files.emplace_back(file.path(), arguments.dtype, largest_vocabulary, assumed_ids);
     }
   }
-  return files;
+  return streams;
 }
 
 Json lengths_json(const std::optional<DocumentLengths>& documents) {
@@ -146,12 +145,14 @@ void inspect_tokens(const InspectTokensArguments& arguments) {
   Json json;
   json["files"] = Json::array();
   std::string table;
-  for (const TokenFile& file : open_files(arguments, num_ids(arguments, text))) {
-    const TokenReport report = report_tokens(file, options);
-    if (arguments.json) {
-      json["files"].push_back(report_json(file, report, text));
-    } else {
-      table += report_text(file, report, text);
+  for (const TokenStream& stream : open_files(arguments, num_ids(arguments, text))) {
+    for (const TokenFile& file : stream.files()) {
+      const TokenReport report = report_tokens(file, options);
+      if (arguments.json) {
+        json["files"].push_back(report_json(file, report, text));
+      } else {
+        table += report_text(file, report, text);
+      }
     }
   }
   print(arguments.json ? dump_json(json, 1) + "\n" : table);

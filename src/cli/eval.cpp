@@ -45,6 +45,7 @@ Json loss_json(Context& context, Transformer& model, const Config& config, const
   EvaluationOptions options = evaluation_options(config, batches);
   options.bytes_of_id = &bytes;
   const Evaluation result = evaluate(context, model, reader, options);
+  if (result.error) std::rethrow_exception(result.error);
   Json json;
   json["loss"] = result.loss;
   json["perplexity"] = std::exp(result.loss);
@@ -81,7 +82,9 @@ void write_logits(Context& context, Transformer& model, const ValidationReader& 
   std::vector<float> values;
   for (std::int64_t first = 0; first < num_windows; first += config.train.micro_batch_size) {
     reader.read(first, std::min(config.train.micro_batch_size, num_windows - first), batch);
-    const Tensor logits = model.logits(context, upload_ids(context, batch.inputs), batch.num_samples);
+    const bool masked = !batch.document_starts.empty();
+    const Tensor logits = model.logits(context, upload_ids(context, batch.inputs), batch.num_samples,
+                                       masked ? upload_ids(context, batch.document_starts) : Tensor());
     values.resize(static_cast<std::size_t>(logits.numel()));
     context.backend.download(logits, values.data());
     files.write(file, values.data(), values.size() * sizeof(float));
@@ -109,9 +112,10 @@ void eval(const EvalArguments& arguments) {
     const auto num_windows = json["tokens"].get<std::int64_t>() / config.model.max_position_embeddings;
     write_logits(runtime.context(), model, *reader, config, num_windows, arguments.logits);
   }
+  EvaluationOptions options = evaluation_options(config, 0);
+  if (!tasks.empty()) options.document_end = masked_document_end(config);
   for (const ChoiceTask& task : tasks) {
-    json["tasks"][task.name] =
-        choice_scores_json(evaluate_choices(runtime.context(), model, task, evaluation_options(config, 0)));
+    json["tasks"][task.name] = choice_scores_json(evaluate_choices(runtime.context(), model, task, options));
   }
   print(dump_json(json) + "\n");
 }
@@ -140,7 +144,8 @@ void add_eval_command(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--logits", arguments->logits,
                       "Also write the logits to this .npy file: f32 [windows, max_position_embeddings, vocab_size]; "
-                      "window i holds tokens i * (max_position_embeddings + 1) and on");
+                      "window i holds tokens i * (max_position_embeddings + 1) and on, its documents masked as in "
+                      "training");
   command->callback([arguments] { eval(*arguments); });
 }
 

@@ -11,6 +11,7 @@
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
 #include "tokenizer/tokenizer.h"
+#include "train/evaluation.h"
 #include "train/load_model.h"
 #include "train/runtime.h"
 #include "util/error.h"
@@ -70,6 +71,7 @@ void generate_text(const GenerateArguments& arguments) {
   GenerateOptions options = arguments.options;
   options.sampling.num_ids = std::min(tokenizer->num_ids(), config.model.vocab_size);
   if (!arguments.ignore_end && tokenizer->has_end_of_document()) options.stop_id = tokenizer->end_of_document();
+  options.document_end = masked_document_end(config);
 
   Runtime runtime(config.train, log);
   Transformer model(config.model, runtime.world());
@@ -99,8 +101,9 @@ void add_generate_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "generate",
       "Continue a prompt with a checkpoint's model. The new text alone goes to standard output, token by token. Equal "
-      "seeds give equal text on any number of threads. The model sees the last max_position_embeddings tokens: up to "
-      "there keys and values are kept (2 * layers * num_key_value_heads * head_dim elements a token) and a token costs "
+      "seeds give equal text on any number of threads. The model sees the last max_position_embeddings tokens (of "
+      "the last document, when it was trained with data.document_mask): up to there keys and values are kept (2 * "
+      "layers * num_key_value_heads * head_dim elements a token) and a token costs "
       "a pass over itself, behind that a pass over all it sees.");
   command->add_option("--checkpoint", arguments->checkpoint, "A checkpoint, or a run directory for its newest one")
       ->required();

@@ -16,24 +16,36 @@ std::int64_t cache_capacity(const ModelConfig& model, std::int64_t text_length) 
 /// Reads a text that grows.
 class TextReader {
  public:
-  TextReader(Context& context, Transformer& model, std::int64_t text_length)
+  TextReader(Context& context, Transformer& model, std::int64_t text_length, std::optional<std::int32_t> document_end)
       : context_(context),
         model_(model),
+        document_end_(document_end),
         cache_(model.make_cache(context, cache_capacity(model.config(), text_length))) {}
 
-  /// Logits [V] of the id that follows `text`, of which the model sees the last part that fits. `text` begins with
-  /// that of the call before.
+  /// Logits [V] of the id that follows `text`, of whose last document the model sees the last part that fits. `text`
+  /// begins with that of the call before.
   std::vector<float> next_logits(const std::vector<std::int32_t>& text) {
     const auto length = static_cast<std::int64_t>(text.size());
     const std::int64_t window = model_.config().max_position_embeddings;
-    const Tensor logits = length <= window ? model_.next_logits(context_, ids_of(text, cache_.length()), cache_)
-                                           : model_.next_logits(context_, ids_of(text, length - window));
+    if (const std::int64_t begin = document_begin(text); begin != begin_) {
+      begin_ = begin;
+      cache_.clear();
+    }
+    const Tensor logits = length - begin_ <= window
+                              ? model_.next_logits(context_, ids_of(text, begin_ + cache_.length()), cache_)
+                              : model_.next_logits(context_, ids_of(text, length - window));
     std::vector<float> values(static_cast<std::size_t>(logits.numel()));
     context_.backend.download(logits, values.data());
     return values;
   }
 
  private:
+  // Where the document of the last id begins.
+  std::int64_t document_begin(const std::vector<std::int32_t>& text) const {
+    std::int64_t begin = static_cast<std::int64_t>(text.size()) - 1;
+    while (begin > 0 && !(document_end_ && text[static_cast<std::size_t>(begin) - 1] == *document_end_)) --begin;
+    return begin;
+  }
   Tensor ids_of(const std::vector<std::int32_t>& text, std::int64_t begin) {
     Tensor ids = context_.empty({static_cast<std::int64_t>(text.size()) - begin}, DType::i32);
     context_.backend.upload(text.data() + begin, ids);
@@ -42,6 +54,8 @@ class TextReader {
 
   Context& context_;
   Transformer& model_;
+  std::optional<std::int32_t> document_end_;
+  std::int64_t begin_ = 0;  // of the document that the cache holds
   KvCache cache_;
 };
 
@@ -73,7 +87,8 @@ std::vector<std::int32_t> generate(Context& context, Transformer& model, const s
   check_sampling_options(options.sampling);
   check_prompt(prompt, model.config().vocab_size);
   std::vector<std::int32_t> text = prompt;
-  TextReader reader(context, model, static_cast<std::int64_t>(prompt.size()) + options.num_tokens);
+  TextReader reader(context, model, static_cast<std::int64_t>(prompt.size()) + options.num_tokens,
+                    options.document_end);
   for (std::int64_t i = 0; i < options.num_tokens; ++i) {
     const double uniform = sampling_number(options.seed, static_cast<std::int64_t>(text.size()));
     const std::int32_t id = sample_id(reader.next_logits(text), options.sampling, uniform);

@@ -15,6 +15,9 @@ struct GenerateOptions {
   std::uint64_t seed = 0;
   SamplingOptions sampling;
   std::optional<std::int32_t> stop_id;  ///< ends the text and is not part of it
+  /// Ends a document, for a model that was trained within documents: behind it the model sees nothing of what stands
+  /// before, and counts positions anew.
+  std::optional<std::int32_t> document_end = {};
 };
 
 /// Errors: a prompt without ids, or with one that is not below `vocab_size`, naming id and position.
@@ -28,10 +31,10 @@ double sampling_number(std::uint64_t seed, std::int64_t position);
 std::int64_t cache_bytes(const ModelConfig& model, DType dtype, std::int64_t text_length);
 
 /// Continues `prompt` and returns the new ids; `on_id` sees each as soon as it is known and may end the text by
-/// returning false. The model sees the last max_position_embeddings ids. As long as that is the whole text their keys
-/// and values are kept, and an id costs a pass over one token. Behind that every id moves the positions of all others,
-/// and costs a pass over max_position_embeddings tokens.
-/// Errors: options out of range, a prompt that check_prompt refuses, logits that are not finite.
+/// returning false. The model sees the last max_position_embeddings ids of the document. As long as that is all of it
+/// their keys and values are kept, and an id costs a pass over one token. Behind that every id moves the positions of
+/// all others, and costs a pass over max_position_embeddings tokens. Errors: options out of range, a prompt that
+/// check_prompt refuses, logits that are not finite.
 std::vector<std::int32_t> generate(Context& context, Transformer& model, const std::vector<std::int32_t>& prompt,
                                    const GenerateOptions& options, const std::function<bool(std::int32_t)>& on_id = {});
 

@@ -125,11 +125,13 @@ Variable Transformer::loss(Context& context, const Tensor& ids, const Tensor& ta
   return linear_cross_entropy(context, hidden, head_weight(), targets, grad_scale);
 }
 
-Tensor Transformer::logits(Context& context, const Tensor& ids, std::int64_t num_sequences) {
+Tensor Transformer::logits(Context& context, const Tensor& ids, std::int64_t num_sequences,
+                           const Tensor& document_starts) {
   Context inference = context;
   inference.record_tape = false;
   PassInfo info;
   info.num_sequences = num_sequences;
+  info.document_starts = document_starts;
   const Variable hidden = hidden_states(inference, ids, info);
   return linear(inference, hidden, head_weight(), DType::f32).data;
 }

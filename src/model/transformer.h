@@ -42,8 +42,8 @@ class Transformer {
 
   /// Sum of the cross-entropy of every token, f64 [1]; ids and targets [T] i32.
   Variable loss(Context& context, const Tensor& ids, const Tensor& targets, const PassInfo& info);
-  /// Logits [T, V] f32 of ids [T] i32.
-  Tensor logits(Context& context, const Tensor& ids, std::int64_t num_sequences);
+  /// Logits [T, V] f32 of ids [T] i32; document_starts as in PassInfo.
+  Tensor logits(Context& context, const Tensor& ids, std::int64_t num_sequences, const Tensor& document_starts = {});
   /// Logits [1, V] f32 of what follows the one sequence ids [T] i32.
   Tensor next_logits(Context& context, const Tensor& ids);
   /// The same for the tokens of the cache and ids [T] i32 behind them, which the cache takes in.

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "data/document_starts.h"
 #include "tokenizer/tokenizer.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -44,7 +45,7 @@ std::vector<std::int32_t> inputs_of(const Row& row, std::int64_t longest) {
 
 /// Log-probabilities of the completions of rows first .. first + count - 1, summed over their tokens.
 std::vector<double> score(Context& context, Transformer& model, const std::vector<Row>& rows, std::size_t first,
-                          std::size_t count) {
+                          std::size_t count, std::optional<std::int32_t> document_end) {
   std::vector<std::vector<std::int32_t>> inputs;
   std::size_t length = 0;
   for (std::size_t i = 0; i < count; ++i) {
@@ -63,6 +64,13 @@ std::vector<double> score(Context& context, Transformer& model, const std::vecto
   }
   PassInfo info;
   info.num_sequences = static_cast<std::int64_t>(count);
+  if (document_end) {
+    std::vector<std::int32_t> starts(ids.size());
+    for (std::size_t at = 0; at < ids.size(); at += length) {
+      document_starts_by_id(ids.data() + at, static_cast<std::int64_t>(length), *document_end, starts.data() + at);
+    }
+    info.document_starts = upload_ids(context, starts);
+  }
   const Tensor losses = model.token_losses(context, upload_ids(context, ids), upload_ids(context, places),
                                            upload_ids(context, targets), info);
   std::vector<float> values(targets.size());
@@ -120,8 +128,8 @@ std::shared_ptr<const Tokenizer> tokenizer_of(const Config& config) {
 
 }  // namespace
 
-ChoiceScores evaluate_choices(Context& context, Transformer& model, const ChoiceTask& task,
-                              const EvaluationOptions& options) {
+std::vector<double> choice_log_probabilities(Context& context, Transformer& model, const ChoiceTask& task,
+                                             const EvaluationOptions& options) {
   const std::vector<Row> rows = rows_of(task, model.config().max_position_embeddings);
   const auto num_ranks = static_cast<std::size_t>(options.world != nullptr ? options.world->size() : 1);
   const auto rank = static_cast<std::size_t>(options.world != nullptr ? options.world->rank() : 0);
@@ -131,12 +139,17 @@ ChoiceScores evaluate_choices(Context& context, Transformer& model, const Choice
     const std::size_t first = pass + rank * size;
     // Experts may live on other ranks: one without rows left takes part with one that does not count.
     const bool counts = first < rows.size();
-    const std::vector<double> found =
-        score(context, model, rows, counts ? first : 0, counts ? std::min(size, rows.size() - first) : 1);
+    const std::vector<double> found = score(context, model, rows, counts ? first : 0,
+                                            counts ? std::min(size, rows.size() - first) : 1, options.document_end);
     if (counts) std::copy(found.begin(), found.end(), sums.begin() + static_cast<std::ptrdiff_t>(first));
   }
   if (num_ranks > 1) options.world->all_reduce_values(std::span(sums), Purpose::statistics);
-  return scores_of(task, sums.data());
+  return sums;
+}
+
+ChoiceScores evaluate_choices(Context& context, Transformer& model, const ChoiceTask& task,
+                              const EvaluationOptions& options) {
+  return scores_of(task, choice_log_probabilities(context, model, task, options).data());
 }
 
 Json choice_scores_json(const ChoiceScores& scores) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "data/choice_task.h"
 #include "train/evaluation.h"
@@ -17,9 +18,15 @@ struct ChoiceScores {
   std::optional<double> accuracy_per_byte;  ///< none: the texts are not known
 };
 
-/// Evaluates without gradients, the same on every rank; options.batches and batch_size are not used. Of an example
-/// longer than max_position_embeddings the beginning of the context is left out. Every rank calls it. Errors: a
-/// completion longer than the model's sequences.
+/// Log-probability of every completion behind its context, summed over its tokens: those of the first example, then
+/// those of the second, and so on. Without gradients, the same on every rank; options.batches and batch_size are not
+/// used. Of an example longer than max_position_embeddings the beginning of the context is left out; of one with
+/// options.document_end in it the model sees a document at a time. Every rank calls it. Errors: a completion longer
+/// than the model's sequences.
+std::vector<double> choice_log_probabilities(Context& context, Transformer& model, const ChoiceTask& task,
+                                             const EvaluationOptions& options);
+
+/// What the model gets right by choice_log_probabilities, whose errors it has.
 ChoiceScores evaluate_choices(Context& context, Transformer& model, const ChoiceTask& task,
                               const EvaluationOptions& options);
 

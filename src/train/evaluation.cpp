@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "tokenizer/tokenizer.h"
+#include "util/error.h"
 
 namespace artel {
 namespace {
@@ -38,6 +40,23 @@ void sum_over_ranks(Communicator& world, Evaluation& evaluation) {
   for (auto& layer : evaluation.expert_counts) {
     for (std::int64_t& count : layer) count = static_cast<std::int64_t>(*next++);
   }
+}
+
+// Reads windows of this rank. False on every rank when one cannot, whose error the evaluation takes.
+bool read_together(const ValidationReader& reader, std::int64_t first, std::int64_t count, Communicator* world,
+                   Batch& batch, Evaluation& evaluation) {
+  std::int64_t failed = 0;
+  try {
+    reader.read(first, count, batch);
+  } catch (const Error&) {
+    evaluation.error = std::current_exception();
+    failed = 1;
+  }
+  if (world != nullptr && world->size() > 1) {
+    world->all_reduce_values(std::span(&failed, 1), Purpose::control, Reduction::max);
+  }
+  evaluation.complete = failed == 0;
+  return evaluation.complete;
 }
 
 // An id beyond the tokenizer's has no text.
@@ -75,6 +94,12 @@ DataSource data_source(const DataFile& file) {
   return {file.path, file.weight, file.dtype};
 }
 
+std::optional<std::int32_t> masked_document_end(const Config& config) {
+  const DataOptions options = data_options(config);
+  if (!options.document_mask || options.end_of_document < 0) return std::nullopt;
+  return options.end_of_document;
+}
+
 Tensor upload_ids(Context& context, const std::vector<std::int32_t>& ids) {
   Tensor tensor = context.empty({static_cast<std::int64_t>(ids.size())}, DType::i32);
   context.backend.upload(ids.data(), tensor);
@@ -102,7 +127,12 @@ std::optional<double> bits_per_byte(const Evaluation& evaluation) {
 }
 
 EvaluationOptions evaluation_options(const Config& config, std::int64_t batches, Communicator* world) {
-  return {config.train.global_batch_size, batches, config.train.micro_batch_size, world, nullptr};
+  EvaluationOptions options;
+  options.batch_size = config.train.global_batch_size;
+  options.batches = batches;
+  options.micro_batch_size = config.train.micro_batch_size;
+  options.world = world;
+  return options;
 }
 
 Evaluation evaluate(Context& context, Transformer& model, const ValidationReader& reader,
@@ -119,7 +149,8 @@ Evaluation evaluate(Context& context, Transformer& model, const ValidationReader
     const std::int64_t first = pass + rank * size;
     // Experts may live on other ranks: one without windows left takes part with one that does not count.
     const bool counts = first < num_windows;
-    reader.read(counts ? first : 0, counts ? std::min(size, num_windows - first) : 1, batch);
+    const std::int64_t count = counts ? std::min(size, num_windows - first) : 1;
+    if (!read_together(reader, counts ? first : 0, count, options.world, batch, result)) return result;
     const double loss = batch_loss(context, model, batch, counts ? &counter : nullptr);
     if (!counts) continue;
     result.loss += loss;

@@ -74,9 +74,9 @@ void Trainer::allocate_model() {
 }
 
 void Trainer::open_validation_sets() {
+  const DataOptions data = data_options(config_);
   for (const DataFile& file : config_.data.validation) {
-    validation_sets_.emplace_back(file.name,
-                                  std::make_unique<ValidationReader>(data_source(file), data_options(config_)));
+    validation_sets_.emplace_back(file.name, std::make_unique<ValidationReader>(data_source(file), data));
   }
   if (!validation_sets_.empty()) bytes_of_id_ = bytes_of_ids(config_);
   const TaskText text = config_.validation.tasks.empty() ? TaskText() : task_text(config_);
@@ -84,14 +84,16 @@ void Trainer::open_validation_sets() {
     tasks_.push_back(
         read_choice_task(file.name, file.path, text, config_.model.vocab_size, config_.validation.task_examples));
   }
+  if (!tasks_.empty()) document_end_ = masked_document_end(config_);
   validation_sample_ = std::make_unique<ValidationSample>(config_, log_);
 }
 
 Json Trainer::evaluate_tasks() {
   Json tasks;
+  EvaluationOptions options = evaluation_options(config_, 0, &mesh_.world());
+  options.document_end = document_end_;
   for (const ChoiceTask& task : tasks_) {
-    const ChoiceScores scores =
-        evaluate_choices(runtime_.context(), model_, task, evaluation_options(config_, 0, &mesh_.world()));
+    const ChoiceScores scores = evaluate_choices(runtime_.context(), model_, task, options);
     tasks[task.name] = choice_scores_json(scores);
     log_.info(concat("step ", step_, "  ", task.name, ": accuracy ", format_fixed(scores.accuracy, 4), ", per token ",
                      format_fixed(scores.accuracy_per_token, 4), " of ", scores.num_examples, " examples"));
@@ -145,8 +147,8 @@ void Trainer::write_step_row(const StepOutcome& outcome, double step_seconds) {
   write_row(row);
 }
 
-void Trainer::validate() {
-  if (validation_sets_.empty()) return;
+bool Trainer::validate() {
+  if (validation_sets_.empty()) return true;
   const TraceSpan span(runtime_.context().tracer, TraceKind::phase, "validation");
   Json sets = Json::object();
   Json expert_counts = Json::object();
@@ -155,6 +157,10 @@ void Trainer::validate() {
   options.bytes_of_id = &bytes_of_id_;
   for (const auto& [name, reader] : validation_sets_) {
     const Evaluation evaluation = evaluate(runtime_.context(), model_, *reader, options);
+    if (!evaluation.complete) {
+      data_error_ = evaluation.error;
+      return false;
+    }
     sets[name] = evaluation.loss;
     if (const auto value = bits_per_byte(evaluation)) bits[name] = *value;
     report_validation(name, evaluation.loss);
@@ -176,26 +182,15 @@ void Trainer::validate() {
     log_.info(concat("step ", step_, "  sample: ", sample));
   }
   write_row(row);
-}
-
-void Trainer::validate_and_keep() {
-  try {
-    validate();
-  } catch (const Error&) {
-    if (mesh_.world().size() == 1) {  // with several, the others are somewhere in the validation
-      save();
-      report_write_error(writer_->finish());
-    }
-    throw;
-  }
+  return true;
 }
 
 bool Trainer::run(const std::function<bool()>& should_stop) {
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
   Progress progress(step_, config_.train.steps, leads());
   runtime_.context().allocator.reset_peak();  // setting up is not part of training
-  if (step_ == 0 && config_.validation.every > 0) validate();
-  while (step_ < config_.train.steps) {
+  bool readable = step_ > 0 || config_.validation.every == 0 || validate();
+  while (readable && step_ < config_.train.steps) {
     mesh_.world().set_step(step_ + 1);
     profiler_->before_step(step_ + 1);
     const auto start = Clock::now();
@@ -211,7 +206,8 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
     const bool last = step_ == config_.train.steps;
     if (due(config_.validation.every) || (last && config_.validation.every > 0)) {
       progress.finish_line();
-      validate_and_keep();
+      readable = validate();
+      if (!readable) break;
     }
     report_write_error(writer_->poll());
     if (due(config_.checkpoint.every) || last) save();
@@ -220,7 +216,7 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
   profiler_->finish();
   report_memory();
   const bool finished = step_ >= config_.train.steps;
-  if (!finished) save();
+  if (!finished || !readable) save();
   const std::string error = writer_->finish();
   report_write_error(error);
   if (const std::int64_t rows = metrics_ ? metrics_->flush() : 0; rows > 0) {

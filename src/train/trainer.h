@@ -86,9 +86,8 @@ class Trainer {
   void report_spikes(const StepOutcome& outcome);
   Json find_origin(const StepOutcome& outcome);
   void report_validation(const std::string& set, double loss);
-  void validate();
-  /// validate(), but a run of one rank saves before it ends with an error.
-  void validate_and_keep();
+  /// False, on every rank, when one cannot read a validation set; what keeps it from that is noted in data_error_.
+  bool validate();
   void save();
   std::string refuse_non_finite(const Snapshot& taken);
   void report_write_error(const std::string& error);
@@ -109,6 +108,7 @@ class Trainer {
   std::vector<std::pair<std::string, std::unique_ptr<ValidationReader>>> validation_sets_;
   std::vector<std::int32_t> bytes_of_id_;  ///< for bits per byte; empty: not known
   std::vector<ChoiceTask> tasks_;
+  std::optional<std::int32_t> document_end_;  ///< of the tasks' texts
   std::unique_ptr<ValidationSample> validation_sample_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<GradientSync> sync_;

@@ -1,5 +1,6 @@
 #include "train/validation_sample.h"
 
+#include "train/evaluation.h"
 #include "util/error.h"
 #include "util/text.h"
 #include "util/utf8.h"
@@ -34,6 +35,7 @@ ValidationSample::ValidationSample(const Config& config, Log& log) : prompt_text
   options_.seed = static_cast<std::uint64_t>(config.run.seed);
   options_.sampling.num_ids = tokenizer->num_ids();
   if (tokenizer->has_end_of_document()) options_.stop_id = tokenizer->end_of_document();
+  options_.document_end = masked_document_end(config);
   tokenizer_ = std::move(tokenizer);
 }
 

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "cli/executable.h"
 #include "support/token_files.h"
 
@@ -42,6 +44,35 @@ TEST_CASE("What cannot be shown is one line") {
   CHECK(error("inspect").find("FILE") != std::string::npos);
   CHECK(error("").find("subcommand") != std::string::npos);
   CHECK(run("data inspect --dtype uint8 " + raw).exit_code == 0);
+}
+
+TEST_CASE("Of a model trained within documents, logits and generated text are those of each document apart") {
+  const TemporaryDirectory directory;
+  REQUIRE(run("train -c " + tiny_config(directory) + " --set data.document_mask=true --set train.steps=2").exit_code ==
+          0);
+  const auto logits = [&](const std::string& window) {
+    std::ofstream(directory.file("window.bin"), std::ios::binary) << window;
+    const ProgramOutcome outcome = run("eval --checkpoint " + directory.file("tiny") + " --data " +
+                                       directory.file("window.bin") + " --logits " + directory.file("logits.npy"));
+    INFO(outcome.errors);
+    REQUIRE(outcome.exit_code == 0);
+    const std::string bytes = read_file(directory.file("logits.npy"));
+    std::vector<float> values(16 * 256);
+    REQUIRE(bytes.size() == 128 + values.size() * sizeof(float));
+    std::memcpy(values.data(), bytes.data() + 128, values.size() * sizeof(float));
+    return values;
+  };
+  const std::vector<float> both = logits(std::string("abcd\0", 5) + "efghijklmnop");
+  const std::vector<float> second = logits("efghijklmnopqrstu");
+  for (std::size_t i = 0; i < 11 * 256; ++i) CHECK(both[5 * 256 + i] == Approx(second[i]).margin(1e-5));
+
+  const auto generated = [&](const std::string& prompt) {
+    std::ofstream(directory.file("prompt"), std::ios::binary) << prompt;
+    return run("generate --temperature 0 --tokens 20 --ignore-end --checkpoint " + directory.file("tiny") +
+               " --prompt-file " + directory.file("prompt"))
+        .output;
+  };
+  CHECK(generated(std::string("xyz\0", 4) + "ab") == generated("ab"));
 }
 
 TEST_CASE("Tasks and bits per byte go from the config through the rows to eval and compare") {

@@ -52,6 +52,12 @@ TEST_CASE("Lines of JSON hold texts or ids") {
   CHECK(task.examples[1].completions == std::vector<std::vector<int32_t>>{{2}, {3, 4}});
   CHECK(task.examples[1].completion_bytes == std::vector<int64_t>{3, 6});
   CHECK(read_choice_task("t", folder.write(lines), bytes_text, 256, 1).examples.size() == 1);
+  // A text beside ids: bytes are those of all completions or none.
+  const std::string mixed = "{\"context\": [1], \"completions\": [\"c\", [3, 4]], \"label\": 0}";
+  CHECK(read_choice_task("t", folder.write(mixed), bytes_text, 256, 0).examples[0].completion_bytes ==
+        std::vector<int64_t>{3, 6});
+  const TaskText without_bytes{bytes_text.encode, {}};
+  CHECK(read_choice_task("t", folder.write(mixed), without_bytes, 256, 0).examples[0].completion_bytes.empty());
 }
 
 TEST_CASE("Each bad task file is one line that names file and example") {

@@ -1,6 +1,8 @@
 #include "data/loader.h"
 
 #include <cstring>
+#include <ctime>
+#include <fstream>
 #include <set>
 
 #include "support/catch.h"
@@ -205,4 +207,34 @@ TEST_CASE("A validation set is read from its beginning, as many batches as asked
   CHECK(num_read == 10);
   CHECK(contains(error_text([&] { reader.read(10, 1, batch); }), "required a window below 10, found window 10"));
   CHECK(contains(error_text([&] { reader.num_batches(-1, 4); }), "found -1 of 4"));
+}
+
+TEST_CASE("A token costs a small part of a tenth of a microsecond of processor time", "[slow]") {
+  // A tenth of a microsecond is 1 % of a step at 100,000 tokens/s.
+  const TemporaryDirectory directory;
+  constexpr int64_t num_ids = int64_t{1} << 23, length = 4096, count = 32, batches = 16;
+  std::string ids(2 * num_ids, '\0');
+  for (size_t i = 0; i < ids.size(); i += 2) {
+    ids[i] = static_cast<char>(i * 2654435761U >> 13);
+    ids[i + 1] = static_cast<char>(i % 16411 < 2 ? 0 : i % 100);
+  }
+  const std::string path = directory.file("ids.bin");
+  std::ofstream(path, std::ios::binary) << ids;
+  for (const bool masked : {false, true}) {
+    DataOptions options{length, 65536, 0};
+    options.document_mask = masked;
+    options.end_of_document = 0;
+    DataLoader loader({{path, 1.0, "uint16"}}, options, 3);
+    Batch batch;
+    loader.load(0, count, batch);  // memory is there from now on
+    const std::clock_t start = std::clock();
+    for (int64_t i = 1; i <= batches; ++i) {
+      loader.prefetch(i * count, count);  // on the thread of the loader, whose time counts too
+      loader.load(i * count, count, batch);
+    }
+    const double microseconds = 1e6 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    const double microseconds_per_token = microseconds / static_cast<double>(batches * count * length);
+    INFO((masked ? "within documents" : "without a mask"));
+    CHECK(microseconds_per_token < 0.1);
+  }
 }

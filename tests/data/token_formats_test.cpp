@@ -119,10 +119,14 @@ TEST_CASE("A Megatron index that is wrong or not of its ids is one line naming b
   CHECK(
       contains(text(golden_idx.substr(0, 81)), "required 82 bytes (2 sequences and 3 bounds by its header), found 81"));
   CHECK(contains(text(golden_idx + "a"), "has bytes that do not belong"));
+  // Lengths that add up to the ids, one of them below 0; no document; no sequence.
+  CHECK(contains(text(megatron_index(8, 2, {6, -1}, {0, 1, 2})), "required sequence 1 of " + folder.file("d.bin")));
+  CHECK(contains(text(megatron_index(8, 2, {3, 2}, {})), "required at least 1 sequence in 1 document, found 2 in 0"));
+  CHECK(contains(text(megatron_index(8, 2, {}, {0})), "required at least 1 sequence in 1 document, found 0 in 0"));
   CHECK(contains(text(golden_idx + "ab"), "found a data set of several modes"));
   for (const std::string& found :
        {text(golden_idx, golden_bin.substr(0, 8)), text(golden_idx, golden_bin + "ab"), text(with(34, "\x04")),
-        text(with(50, "\x04")), text(with(58, "\x01")), text(with(74, "\x03"))}) {
+        text(with(50, "\x04")), text(with(58, "\x01")), text(with(74, "\x03")), text(with(74, "\x01"))}) {
     CHECK(contains(found, folder.file("d.idx")));
     CHECK(contains(found, folder.file("d.bin")));
   }
@@ -204,6 +208,7 @@ TEST_CASE("A headerless .npy is uint16 or wider, and a table beside it bounds th
   for (const std::string& found : {text("0,3\n3,6\n"), text("0,3\n4,5\n"), text("0,3\n"), text("1,5\n"), text("")}) {
     CHECK(contains(found, path));
   }
+  CHECK(contains(text("0,3\n3,6\n"), "line 2 required a document from id 3 on that ends within the 5 ids"));
   CHECK(contains(text("start,end\n"), "line 1 required start,end of a document"));
   CHECK(contains(text("0,3\n3;5\n"), "line 2 required"));
   std::string archive = read_file(gzip(table, std::string(5000, '0') + "\n"));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 #include "checkpoint/safetensors.h"
 #include "huggingface/models.h"
@@ -83,6 +84,16 @@ TEST_CASE("An export has the files that transformers looks for") {
   CHECK(config["torch_dtype"] == "float32");
   CHECK(config["eos_token_id"] == 3);
   CHECK(json_file(out + "/generation_config.json")["eos_token_id"] == 3);
+
+  for (const bool norm : {false, true}) {
+    const Config qwen3 = small_config(
+        "num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 12, qk_norm: true, norm_topk_prob: " +
+        std::string(norm ? "true" : "false"));
+    const std::string name = norm ? "normed" : "unnormed";
+    const std::string made = make_checkpoint(directory.file("c-" + name), qwen3);
+    CHECK(json_file(exported(directory, made, as_layout(HfLayout::qwen3_moe), name) +
+                    "/config.json")["norm_topk_prob"] == norm);
+  }
 
   const std::string own = exported(directory, checkpoint, as_layout(HfLayout::artel), "own");
   CHECK(json_file(own + "/config.json")["auto_map"]["AutoModelForCausalLM"] == "modeling_artel.ArtelForCausalLM");
@@ -174,6 +185,21 @@ TEST_CASE("A shared expert is doubled behind a gate of one half") {
     const std::vector<float> zeros = floats_of(out.tensors().at(zero));
     CHECK(std::count(zeros.begin(), zeros.end(), 0.0F) == static_cast<std::ptrdiff_t>(zeros.size()));
   }
+  CHECK(out.tensors().at("model.layers.1.mlp.shared_expert_gate.weight").shape == Shape{1, 16});
+  CHECK(out.tensors().at("model.layers.0.self_attn.v_proj.bias").shape == Shape{8});
+}
+
+TEST_CASE("What an export that died has left is removed by the next one of this name, and by no other") {
+  const TemporaryDirectory directory;
+  const std::string checkpoint = make_checkpoint(directory.file("c"), small_config(moe_keys));
+  PosixFileLayer files;
+  for (const char* name : {".tmp-out", ".tmp-other"}) {
+    files.make_directory(directory.file(name));
+    std::ofstream(directory.file(name) + "/model-00001-of-00009.safetensors") << "left over";
+  }
+  const std::string out = exported(directory, checkpoint, as_layout(HfLayout::mixtral));
+  CHECK(files.list(out) == std::vector<std::string>{"config.json", "generation_config.json", "model.safetensors"});
+  CHECK(files.list(directory.path()) == std::vector<std::string>{".tmp-other", "c", "out"});
 }
 
 TEST_CASE("An export refuses an output that is there, tensors without a place, and sizes that are none") {
@@ -222,7 +248,7 @@ TEST_CASE("An export that cannot be finished leaves nothing under its name") {
       CHECK(call > 20);
       return;
     }
-    CHECK_FALSE(posix.exists(directory.file(".tmp-out")));
+    CHECK(posix.list(directory.path()).size() == (posix.exists(directory.file("out")) ? 2 : 1));
     // Only the last call, which makes the name durable, comes behind the rename.
     if (posix.exists(directory.file("out"))) {
       expect_contains(text, "fsync");

@@ -81,6 +81,15 @@ TEST_CASE("Names of a layout are those that transformers reads") {
   for (const char* matrix : {"w1", "w2", "w3"}) {
     CHECK(has(mixtral, std::string("model.layers.0.block_sparse_moe.experts.3.") + matrix + ".weight"));
   }
+  for (const HfTensor& tensor : hf_tensors(small_config(moe_keys).model, HfLayout::mixtral)) {
+    INFO(tensor.name);
+    // Gate, down and up projection of an expert, in this order.
+    for (const auto& [theirs, ours] :
+         {std::pair(".w1.", ".gate_proj."), std::pair(".w2.", ".down_proj."), std::pair(".w3.", ".up_proj.")}) {
+      const bool is_theirs = tensor.name.find(theirs) != std::string::npos;
+      CHECK(is_theirs == (tensor.source.find(ours) != std::string::npos));
+    }
+  }
   CHECK(mixtral.size() == 3 + 2 * (2 + 4 + 1 + 4 * 3));
   CHECK(mixtral.front() == "model.embed_tokens.weight");
   CHECK(mixtral.back() == "lm_head.weight");

@@ -49,12 +49,14 @@ Norms norms_of(GuardedTensors& tensors, const Problem& p, const AttentionShape& 
   return {tensors.input("q_norm", {s.head_dim}, act, p.q_norm), tensors.input("k_norm", {s.head_dim}, act, p.k_norm)};
 }
 
-/// Positions from 0 anew after 3 tokens, then after 2, and so on; empty without documents.
+/// Positions from 0 anew after 3 tokens, then after 2, and so on, elsewhere in each sequence; empty without documents.
 reference::Starts starts_of(const AttentionShape& s, bool documents) {
   reference::Starts starts;
   for (std::int64_t t = 0; documents && t < s.num_tokens(); ++t) {
     const std::int64_t position = t % s.sequence_length;
-    starts.push_back(static_cast<std::int32_t>(position / 5 * 5 + (position % 5 >= 3 ? 3 : 0)));
+    const std::int64_t shifted = (position + t / s.sequence_length) % 5;
+    const bool begins = position == 0 || shifted == 0 || shifted == 3;
+    starts.push_back(begins ? static_cast<std::int32_t>(position) : starts.back());
   }
   return starts;
 }

@@ -199,6 +199,30 @@ TEST_CASE("A text goes on behind max_position_embeddings as its last part would"
   }
 }
 
+TEST_CASE("Of a text of several documents the model sees the last one alone") {
+  TestDevice device(1);
+  Model model(device, "uoe");
+  GenerateOptions options = greedy(kLength + 12);
+  const std::vector<std::int32_t> unmasked = model.continued({4, 5, 6}, options);
+  for (const std::int32_t end : {5, 6, unmasked[3]}) {
+    INFO("end " << end);
+    options.document_end = end;
+    std::vector<std::int32_t> all = {4, 5, 6};
+    const auto text = model.continued(all, options);
+    REQUIRE(text.size() == usize(kLength + 12));
+    all.insert(all.end(), text.begin(), text.end());
+    for (std::size_t i = 3; i < all.size(); ++i) {
+      std::size_t begin = i - 1;  // the end belongs to the document that it ends
+      while (begin > 0 && all[begin - 1] != end && i - begin < usize(kLength)) --begin;
+      const std::vector<std::int32_t> seen(all.begin() + static_cast<std::ptrdiff_t>(begin),
+                                           all.begin() + static_cast<std::ptrdiff_t>(i));
+      const std::vector<double> logits =
+          values_of(model.transformer.next_logits(model.context, upload_ids(model.context, seen)));
+      CHECK(std::max_element(logits.begin(), logits.end()) - logits.begin() == all[i]);
+    }
+  }
+}
+
 TEST_CASE("Every id is seen as it is made and may end the text") {
   TestDevice device(1);
   Model model(device, "softmax");

@@ -17,7 +17,9 @@ ROWS = [
     {"step": 1, "tokens": 8, "loss": 5.0, "lr": 0.1, "attempt": 1,
      "moe": [{"layer": 0, "entropy": 0.9, "load": [3, 5]}, {"layer": 1, "entropy": 0.8}]},
     {"step": 2, "tokens": 16, "loss": 4.0, "attempt": 1},
-    {"step": 3, "tokens": 24, "loss": 3.0, "attempt": 1},
+    {"step": 3, "tokens": 24, "loss": 3.5},
+    {"step": 3, "tokens": 24, "loss": 3.0, "grad_norm": float("inf"), "finite": True, "attempt": 1},
+    {"step": 3, "event": "spike", "quantity": "loss", "loss": 9.0, "attempt": 1},
     {"step": 1, "event": "resumed", "attempt": 2},
     {"step": 2, "tokens": 16, "loss": 4.5, "grad_norm": None, "attempt": 2},
     {"step": 2, "tokens": 16, "val_loss": 4.25, "bits_per_byte": {"web": 1.5},
@@ -66,9 +68,11 @@ class ExportMetrics(unittest.TestCase):
     def tearDown(self):
         self.folder.cleanup()
 
+    def environment(self):
+        return dict(os.environ, PYTHONPATH=self.folder.name, STUB_OUT=str(self.out))
+
     def export(self, *arguments):
-        environment = dict(os.environ, PYTHONPATH=self.folder.name, STUB_OUT=str(self.out))
-        return subprocess.run([sys.executable, str(TOOL), str(self.run_path), *arguments], env=environment,
+        return subprocess.run([sys.executable, str(TOOL), str(self.run_path), *arguments], env=self.environment(),
                               capture_output=True, text=True)
 
     def check_steps(self, steps):
@@ -78,7 +82,7 @@ class ExportMetrics(unittest.TestCase):
         self.assertEqual(metrics[1], {"tokens": 8, "loss": 5.0, "lr": 0.1, "moe/0/entropy": 0.9, "moe/1/entropy": 0.8})
         self.assertEqual(metrics[2], {"tokens": 16, "loss": 4.5, "val_loss": 4.25, "bits_per_byte/web": 1.5,
                                       "tasks/swag/examples": 4, "tasks/swag/accuracy": 0.25})
-        self.assertEqual(metrics[3]["loss"], 3.0)
+        self.assertEqual(metrics[3], {"tokens": 24, "loss": 3.0})
 
     def test_dry_run(self):
         done = self.export("--to", "wandb", "--dry-run")
@@ -94,6 +98,12 @@ class ExportMetrics(unittest.TestCase):
         self.assertEqual((start["project"], start["name"], start["resume"]), ("p", "tiny", "allow"))
         self.assertEqual(start["config"]["model"], {"hidden_size": 8})
         self.check_steps(calls)
+        # Sent again from elsewhere, it is the same run there.
+        self.out.unlink()
+        relative = subprocess.run([sys.executable, str(TOOL), "r", "--to", "wandb"], cwd=self.folder.name,
+                                  env=self.environment(), capture_output=True, text=True)
+        self.assertEqual(relative.returncode, 0, relative.stderr)
+        self.assertEqual(json.loads(self.out.read_text().splitlines()[0])["id"], start["id"])
 
     def test_mlflow(self):
         done = self.export("--to", "mlflow", "--tracking-uri", "file:x")

@@ -2,10 +2,12 @@
 
 #include <cmath>
 
+#include "comm/thread_communicator.h"
 #include "support/catch.h"
 #include "support/error_text.h"
 #include "support/test_device.h"
 #include "support/token_files.h"
+#include "tokenizer/bpe_trainer.h"
 #include "train/tiny_run.h"
 
 using namespace artel;
@@ -96,28 +98,65 @@ TEST_CASE("A task's accuracies are those of log-probabilities by hand, for any s
                  "t.jsonl: example 2 required completions of at most max_position_embeddings 16 tokens, found 17"));
 }
 
-TEST_CASE("Of a context too long for the model the end is kept") {
+TEST_CASE("Log-probabilities are those by hand, behind the end of a context that is too long, on any number of ranks") {
   const TemporaryDirectory directory;
   prepare(directory);
-  Loaded loaded(config_of(directory, "softmax", "fp32"));
+  const Config config = config_of(directory, "softmax", "fp32");
+  Loaded loaded(config);
   ChoiceTask task = make_task();
-  task.examples.resize(1);
-  ChoiceTask cut = task;
-  task.examples[0].context.clear();
-  for (std::int32_t i = 0; i < 40; ++i) task.examples[0].context.push_back(60 + i);
-  EvaluationOptions options;
-  evaluate_choices(loaded.context, loaded.model, task, options);
-  for (ChoiceExample* example : {&task.examples[0], &cut.examples[0]}) {
-    example->completions = {{1, 2}, {3, 4}};  // 15 ids of the context fit before
-    example->completion_bytes.clear();
+  for (std::int32_t i = 0; i < 40; ++i) task.examples[1].context.push_back(60 + i);
+  std::vector<double> expected;
+  for (const ChoiceExample& example : task.examples) {
+    for (const auto& completion : example.completions) {
+      const std::size_t room = 17 - completion.size();  // the last id of the completion is not an input
+      std::vector<std::int32_t> context = example.context;
+      if (context.size() > room) context.erase(context.begin(), context.end() - static_cast<std::ptrdiff_t>(room));
+      expected.push_back(log_probability(loaded, context, completion));
+    }
   }
-  cut.examples[0].context.assign(task.examples[0].context.end() - 15, task.examples[0].context.end());
-  const auto both = [&](const ChoiceTask& t, std::int64_t label) {
-    ChoiceTask copy = t;
-    copy.examples[0].label = label;
-    return evaluate_choices(loaded.context, loaded.model, copy, options).accuracy;
+  const auto check = [&](const std::vector<double>& found) {
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i] == Approx(expected[i]).epsilon(1e-6));
   };
-  for (const std::int64_t label : {0, 1}) CHECK(both(task, label) == both(cut, label));
+  EvaluationOptions options;
+  options.micro_batch_size = 4;
+  check(choice_log_probabilities(loaded.context, loaded.model, task, options));
+  for (const int num_ranks : {2, 3}) {
+    run_thread_ranks(num_ranks, {}, [&](Communicator& world) {
+      Loaded own(config);
+      EvaluationOptions shared = options;
+      shared.world = &world;
+      const std::vector<double> found = choice_log_probabilities(own.context, own.model, task, shared);
+      if (world.rank() == 0) check(found);
+    });
+  }
+}
+
+TEST_CASE("Behind the id that ends a document a question sees nothing of what stands before") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  Loaded loaded(config_of(directory, "uoe", "fp32"));
+  constexpr std::int32_t end = 99;
+  ChoiceTask task = make_task();
+  ChoiceTask cut = task;
+  for (ChoiceExample& example : task.examples) example.context.insert(example.context.begin(), {7, 8, end});
+  task.examples[0].completions[1][0] = end;  // so that the rest of it is a document of its own
+  EvaluationOptions options;
+  options.micro_batch_size = 5;
+  const std::vector<double> whole = choice_log_probabilities(loaded.context, loaded.model, task, options);
+  options.document_end = end;
+  const std::vector<double> found = choice_log_probabilities(loaded.context, loaded.model, task, options);
+  const std::vector<double> expected = choice_log_probabilities(loaded.context, loaded.model, cut, options);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (i != 1) CHECK(found[i] == Approx(expected[i]).epsilon(1e-6));
+    CHECK(std::abs(found[i] - whole[i]) > 1e-4);
+  }
+  const std::vector<std::int32_t>& ended = task.examples[0].completions[1];
+  const double by_hand = log_probability(loaded, cut.examples[0].context, {end}) +
+                         log_probability(loaded, {cut.examples[0].context[0], end}, {ended[1]}) +
+                         log_probability(loaded, {ended[1]}, {ended[2]});
+  REQUIRE(cut.examples[0].context.size() == 1);
+  CHECK(found[1] == Approx(by_hand).epsilon(1e-6));
 }
 
 TEST_CASE("Validation rows hold tasks, and bits per byte of every set") {
@@ -139,4 +178,53 @@ TEST_CASE("Validation rows hold tasks, and bits per byte of every set") {
     CHECK(row["bits_per_byte"]["val"].get<double>() == Approx(row["val_loss"].get<double>() / std::log(2.0)));
   }
   CHECK(num_rows == 2);
+}
+
+TEST_CASE("Bytes count for the ids that are predicted, none for the one that ends a document") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  // A merge of two bytes, and the end of a document.
+  BpeTrainingOptions training;
+  training.vocab_size = 258;
+  WordCounter counter(training);
+  counter.add("abab abab abab");
+  std::ofstream(directory.file("tokenizer.json")) << tokenizer_json_of(train_bpe(counter.counts(), training), training);
+  const Config config = config_of(
+      directory, "uoe", "fp32",
+      {"model.vocab_size=258", "data.tokenizer=" + directory.file("tokenizer.json"), "data.validation.0.dtype=uint16",
+       "data.train.0.dtype=uint16", "train.steps=1", "run.tensorboard=false"});
+  const std::vector<std::int32_t> bytes = bytes_of_ids(config);
+  REQUIRE(bytes.size() == 258);
+  CHECK(bytes[0] == 0);
+  CHECK(bytes[1] == 1);
+  CHECK(bytes[257] == 2);
+
+  std::vector<std::int64_t> ids;
+  std::int64_t expected = 0;
+  for (std::int64_t i = 0; i < 17 * 4; ++i) {
+    ids.push_back(i % 17 == 0 ? 257 : i % 5 == 0 ? 0 : i % 3 == 0 ? 257 : 40 + i % 7);
+    if (i % 17 != 0)
+      expected += bytes[static_cast<std::size_t>(ids.back())];  // the first of a window is predicted by none
+  }
+  PosixFileLayer files;
+  write_file_atomic(files, directory.file("val.bin"), little_endian(ids, 2));
+  Loaded loaded(config);
+  EvaluationOptions options;
+  options.bytes_of_id = &bytes;
+  const ValidationReader reader(data_source(config.data.validation[0]), data_options(config));
+  const Evaluation evaluation = evaluate(loaded.context, loaded.model, reader, options);
+  CHECK(evaluation.tokens == 64);
+  CHECK(evaluation.bytes == expected);
+  CHECK(bits_per_byte(evaluation).value() ==
+        Approx(evaluation.loss * 64.0 / static_cast<double>(expected) / std::log(2.0)));
+  run_thread_ranks(3, {}, [&](Communicator& world) {
+    Loaded own(config);
+    EvaluationOptions shared = options;
+    shared.world = &world;
+    const Evaluation found = evaluate(own.context, own.model, reader, shared);
+    if (world.rank() != 0) return;
+    CHECK(found.tokens == 64);
+    CHECK(found.bytes == expected);
+    CHECK(found.loss == Approx(evaluation.loss).epsilon(1e-6));
+  });
 }
