@@ -62,7 +62,8 @@ def artel_settings(arguments):
 
 def run_artel(arguments):
     """One `artel bench` -> its JSON, with the peak resident memory as the system saw it"""
-    command = [arguments.artel, "bench", "-c", arguments.config, "--json", *artel_settings(arguments)]
+    command = [arguments.artel, "bench", "-c", arguments.config, "--json", "--steps", str(arguments.steps),
+               *artel_settings(arguments)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     text = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
@@ -107,6 +108,10 @@ def verify(arguments, config, precision):
     return {"artel": ours, "pytorch": theirs}
 
 
+def say(what):
+    print(what, file=sys.stderr, flush=True)
+
+
 def summary(rows, memory):
     rates = [row["tokens_per_second"] for row in rows]
     return {"tokens_per_second": statistics.median(rates), "all": rates,
@@ -128,6 +133,8 @@ def benchmark(arguments):
     environment |= {"OMP_NUM_THREADS": str(threads)}
     request = {"config": config, "precision": precision, "threads": threads, "warmup": arguments.warmup}
     losses = None if arguments.no_verify or arguments.peer_only else verify(arguments, config, precision)
+    if losses:
+        say(f"loss of the same weights: Artel {losses['artel']:.6f}, PyTorch {losses['pytorch']:.6f}")
     keys = ("variant", "experts", "run", "optimizer")
     if arguments.fixed:
         best = dict(zip(keys, arguments.fixed.split(",")))
@@ -141,7 +148,9 @@ def benchmark(arguments):
     for _ in range(arguments.repeats):
         if not arguments.peer_only:
             rows["artel"].append(run_artel(arguments))
+            say(f"Artel: {rows['artel'][-1]['tokens_per_second']:.1f} tokens/s")
         rows["pytorch"].append(run_peer(measurement, environment))
+        say(f"PyTorch: {rows['pytorch'][-1]['tokens_per_second']:.1f} tokens/s")
     result = {"config": arguments.config, "precision": precision, "threads": threads,
               "load_average_before": load, "torch": rows["pytorch"][0]["torch"],
               "settings": {**chosen, "allocator": allocator}, "tuning": best.get("trials"), "losses": losses,
@@ -185,7 +194,7 @@ def main():
     parser.add_argument("--artel", default="build/release/artel", help="the executable")
     parser.add_argument("--peer-only", action="store_true", help="measure PyTorch alone")
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each (default 3)")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps of PyTorch per measurement (default 5)")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of each per measurement (default 5)")
     parser.add_argument("--warmup", type=int, default=2, help="steps before them (default 2)")
     parser.add_argument("--tune-steps", type=int, default=2, help="timed steps per choice tried (default 2)")
     parser.add_argument("--fixed", metavar="VARIANT,EXPERTS,RUN,OPTIMIZER",
