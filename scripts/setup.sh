@@ -24,12 +24,13 @@ fi
 packages=(
   g++ cmake ninja-build ccache
   libdnnl-dev          # oneDNN: matrix products on the CPU
+  ocl-icd-opencl-dev   # what libdnnl-dev looks for and does not ask for
   libyaml-cpp-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
   pkg-config libpcre2-dev libicu-dev  # tokenizers: split patterns, normal forms
   zlib1g-dev libzstd-dev              # packed text
   libopenmpi-dev openmpi-bin  # several ranks
   catch2               # tests
-  python3 curl         # corpus and helper scripts
+  python3 python3-yaml curl  # corpus and helper scripts
 )
 # With --dev also what only the checks of scripts/test.sh --full need.
 if [[ "${1:-}" == "--dev" ]]; then packages+=(clang clang-format clang-tidy libclang-rt-dev); fi
