@@ -274,7 +274,7 @@ if wanted page; then
 fi
 if wanted fuzz && build fuzz; then
   check "fuzz seeds" build/fuzz/tests/fuzz/write_seeds build/fuzz/work/seeds
-  for target in config token_file safetensors manifest run; do fuzz $target 60; done
+  for target in config token_file megatron npy choice_task tokenizer safetensors manifest run; do fuzz $target 60; done
 fi
 
 if [[ -z "$only" ]] && ! $full; then

@@ -119,8 +119,9 @@ TEST_CASE("A Megatron index that is wrong or not of its ids is one line naming b
   CHECK(
       contains(text(golden_idx.substr(0, 81)), "required 82 bytes (2 sequences and 3 bounds by its header), found 81"));
   CHECK(contains(text(golden_idx + "a"), "has bytes that do not belong"));
-  // Lengths that add up to the ids, one of them below 0; no document; no sequence.
+  // Lengths that add up to the ids, one of them below 0; bounds that fall; no document; no sequence.
   CHECK(contains(text(megatron_index(8, 2, {6, -1}, {0, 1, 2})), "required sequence 1 of " + folder.file("d.bin")));
+  CHECK(contains(text(megatron_index(8, 2, {2, 2, 1}, {0, 2, 1, 3})), "found 1 as number 2"));
   CHECK(contains(text(megatron_index(8, 2, {3, 2}, {})), "required at least 1 sequence in 1 document, found 2 in 0"));
   CHECK(contains(text(megatron_index(8, 2, {}, {0})), "required at least 1 sequence in 1 document, found 0 in 0"));
   CHECK(contains(text(golden_idx + "ab"), "found a data set of several modes"));

@@ -7,7 +7,11 @@
 #include "config/yaml.h"
 #include "fuzz/fuzz.h"
 #include "report/synthetic_runs.h"
+#include "support/token_files.h"
+#include "tokenizer/byte_level.h"
+#include "tokenizer/patterns.h"
 #include "util/files.h"
+#include "util/npy.h"
 
 // write_seeds DIRECTORY: what the fuzz targets start from, DIRECTORY/TARGET/*, made by the code that they test, and the
 // words of configs in DIRECTORY/config.dict.
@@ -60,29 +64,81 @@ void write_configs(const std::string& directory) {
   write_bytes(join_path(directory, "config.dict"), dictionary);
 }
 
-std::string little_endian(const std::vector<uint32_t>& values, size_t width) {
-  std::string bytes;
-  for (const uint32_t value : values) {
-    for (size_t i = 0; i < width; ++i) bytes += static_cast<char>(value >> (8 * i));
-  }
-  return bytes;
-}
-
-std::string with_header(uint32_t magic, uint32_t version, uint32_t num_tokens, const std::string& ids) {
-  std::vector<uint32_t> header(256, 0);
-  header[0] = magic;
-  header[1] = version;
-  header[2] = num_tokens;
-  return little_endian(header, 4) + ids;
-}
-
 void write_token_files(const std::string& directory) {
   Seeds seeds(directory, "token_file");
   for (const char choice : {'\x00', '\x04', '\x05', '\x12', '\x1b', '\x84'}) {
     seeds.add(std::string(1, choice) + "some text that stands for tokens\n");
-    seeds.add(std::string(1, choice) + with_header(20240520, 1, 3, little_endian({7, 50256, 9}, 2)));
-    seeds.add(std::string(1, choice) + with_header(20240801, 7, 3, little_endian({7, 100000, 9}, 4)));
+    seeds.add(std::string(1, choice) + llmc_file(20240520, 1, 3, little_endian({7, 50256, 9}, 2)));
+    seeds.add(std::string(1, choice) + llmc_file(20240801, 7, 3, little_endian({7, 100000, 9}, 4)));
   }
+}
+
+void write_megatron(const std::string& directory) {
+  Seeds seeds(directory, "megatron");
+  constexpr std::pair<int, size_t> types[] = {{1, 1}, {2, 1}, {3, 2}, {4, 4}, {5, 8}, {8, 2}};
+  for (const auto& [code, width] : types) {
+    const std::string ids = little_endian({5, 100, 7, 0, 9}, width);
+    const std::string index = megatron_index(code, width, {1, 0, 3, 1}, {0, 2, 2, 4});
+    seeds.add(std::string(1, static_cast<char>(ids.size())) + index + ids);
+  }
+}
+
+void write_npy(const std::string& directory) {
+  Seeds seeds(directory, "npy");
+  const std::string table = "0,2,a\n2,3,\"b, c\",d\n";
+  const std::string ids = little_endian({7, 50279, 9}, 2);
+  constexpr std::pair<const char*, size_t> types[] = {{"|u1", 1}, {"<u2", 2}, {"<u4", 4}, {"<i4", 4}, {"<i8", 8}};
+  for (const auto& [type, width] : types) {
+    const std::string file = npy_header(type, {3}) + little_endian({7, 90, 9}, width);
+    seeds.add(std::string(1, '\0') + file);
+    seeds.add(std::string(1, static_cast<char>(table.size())) + file + table);
+  }
+  seeds.add(std::string(1, '\0') + ids);
+  seeds.add(std::string(1, static_cast<char>(table.size())) + ids + table);
+}
+
+void write_choice_tasks(const std::string& directory) {
+  Seeds seeds(directory, "choice_task");
+  seeds.add(
+      llmc_file(20240522, 1, 1, little_endian({65535, 38, 0, 2, 4, 2, 7, 8, 1, 1, 2, 2, 3, 1, 4, 3, 5, 6, 9}, 2)));
+  seeds.add("{\"context\": \"ab\", \"completions\": [\" c\", \"d\\u00e9\"], \"label\": 1}\n\n");
+  seeds.add("{\"context\": [1], \"completions\": [[2], [3, 4]], \"label\": 0}\n");
+}
+
+// A few merges, and every kind of what may stand around them.
+void write_tokenizers(const std::string& directory) {
+  Seeds seeds(directory, "tokenizer");
+  Json root;
+  Json& model = root["model"];
+  model["type"] = "BPE";
+  for (int byte = 0; byte < 256; ++byte) {
+    model["vocab"][byte_characters(std::string(1, static_cast<char>(byte)))] = byte;
+  }
+  for (const char* token : {"ab", "abab", "el"}) model["vocab"][token] = model["vocab"].size();
+  model["merges"] = Json::array({"a b", "ab ab", Json::array({"e", "l"})});
+  root["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  root["decoder"] = {{"type", "ByteLevel"}};
+  root["added_tokens"] = Json::array({{{"id", 259}, {"content", "<|endoftext|>"}, {"special", true}},
+                                      {{"id", 260}, {"content", "world"}, {"single_word", true}, {"lstrip", true}}});
+  seeds.add(dump_json(root));
+  root["model"]["ignore_merges"] = true;
+  root["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "NFKD"}}}}};
+  for (const SplitPattern& pattern : json_patterns()) {
+    root["pre_tokenizer"] = {
+        {"type", "Sequence"},
+        {"pretokenizers",
+         {{{"type", "Digits"}, {"individual_digits", true}},
+          {{"type", "Split"}, {"pattern", {{"Regex", pattern.pattern}}}, {"behavior", "Isolated"}, {"invert", false}},
+          {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", false}}}}};
+    seeds.add(dump_json(root));
+  }
+  // Without most bytes, the others unknown.
+  root["normalizer"] = {{"type", "NFKC"}};
+  root["model"] = {{"type", "BPE"}, {"unk_token", "?"}, {"fuse_unk", true}};
+  root["model"]["vocab"] = {{"?", 0}, {"a", 1}, {"b", 2}, {"ab", 3}};
+  root["model"]["merges"] = Json::array({"a b"});
+  root["added_tokens"] = Json::array({{{"id", 4}, {"content", "</s>"}, {"rstrip", true}, {"normalized", true}}});
+  seeds.add(dump_json(root));
 }
 
 void write_safetensors(const std::string& directory) {
@@ -141,6 +197,10 @@ int main(int argc, char** argv) {
   const std::string directory = argv[1];
   write_configs(directory);
   write_token_files(directory);
+  write_megatron(directory);
+  write_npy(directory);
+  write_choice_tasks(directory);
+  write_tokenizers(directory);
   write_safetensors(directory);
   write_manifests(directory);
   write_runs(directory);

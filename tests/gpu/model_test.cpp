@@ -50,7 +50,18 @@ class ChoiceObserver final : public RoutingObserver {
   std::vector<std::int32_t>& choices_;
 };
 
-Pass run(Context context, const ModelConfig& config, DType dtype) {
+// Documents begin at a few positions that differ from sequence to sequence, one at the very end.
+Vector documents_of(std::int64_t num_sequences, std::int64_t length) {
+  Vector starts;
+  for (std::int64_t i = 0; i < num_sequences * length; ++i) {
+    const std::int64_t position = i % length;
+    const bool begins = position == 0 || position == length - 1 || (position * position + i / length) % 7 == 1;
+    starts.push_back(begins ? static_cast<double>(position) : starts.back());
+  }
+  return starts;
+}
+
+Pass run(Context context, const ModelConfig& config, DType dtype, bool documents = false) {
   constexpr std::int64_t num_sequences = 4;
   const std::int64_t num_tokens = num_sequences * config.max_position_embeddings;
   const auto world = make_self_communicator();
@@ -70,6 +81,10 @@ Pass run(Context context, const ModelConfig& config, DType dtype) {
   info.tokens_per_step = num_tokens;
   info.training = true;
   info.observer = &observer;
+  if (documents) {
+    info.document_starts = tensor_of(context.allocator, {num_tokens}, DType::i32,
+                                     documents_of(num_sequences, config.max_position_embeddings));
+  }
   const Variable loss = model.loss(context, tensor_of(context.allocator, {num_tokens}, DType::i32, ids),
                                    tensor_of(context.allocator, {num_tokens}, DType::i32, targets), info);
   backward(context, {loss});
@@ -82,11 +97,11 @@ Pass run(Context context, const ModelConfig& config, DType dtype) {
 }
 
 /// The same on the CPU, whatever the device under test is.
-Pass run_on_cpu(const ModelConfig& config, DType dtype) {
+Pass run_on_cpu(const ModelConfig& config, DType dtype, bool documents = false) {
   HostAllocator allocator;
   ThreadPool pool(1, &cpu::Gemm::prepare_thread);
   CpuBackend backend(pool, allocator);
-  return run(Context{allocator, backend, pool}, config, dtype);
+  return run(Context{allocator, backend, pool}, config, dtype, documents);
 }
 
 double cosine(const Vector& a, const Vector& b) {
@@ -102,12 +117,14 @@ double share_of_equal(const std::vector<std::int32_t>& a, const std::vector<std:
 
 TEST_CASE("a pass of a model in fp32 has the loss, the choices and the gradients of the CPU", "[model]") {
   const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
-  const bool qk_norm = GENERATE(false, true);
-  INFO(routing << ", qk_norm " << qk_norm);
+  const auto [qk_norm, documents] =
+      GENERATE(table<bool, bool>({{false, false}, {true, false}, {false, true}, {true, true}}));
+  INFO(routing << ", qk_norm " << qk_norm << ", documents " << documents);
   const ModelConfig config = small_model(routing, 2, qk_norm);
   TestDevice device;
-  const Pass gpu = run(device.context(), config, DType::f32);
-  const Pass cpu = run_on_cpu(config, DType::f32);
+  const Pass gpu = run(device.context(), config, DType::f32, documents);
+  const Pass cpu = run_on_cpu(config, DType::f32, documents);
+  if (documents) CHECK(std::abs(cpu.loss - run_on_cpu(config, DType::f32).loss) > 1e-4 * cpu.loss);
   CHECK(std::abs(gpu.loss - cpu.loss) <= 1e-5 * cpu.loss);
   CHECK(gpu.choices == cpu.choices);
   for (const auto& [name, gradient] : cpu.gradients) {

@@ -29,9 +29,9 @@ std::string validation_line(int step, int attempt, double loss) {
 // Reads a run with `metrics` as its metrics.jsonl.
 Run read_metrics_text(const std::string& metrics, const Json& summary = minimal_summary()) {
   const TemporaryDirectory directory;
-  write_text(directory.path("run/summary.json"), dump_json(summary));
-  write_text(directory.path("run/metrics.jsonl"), metrics);
-  return read_run(directory.path("run"));
+  write_text(directory.file("run/summary.json"), dump_json(summary));
+  write_text(directory.file("run/metrics.jsonl"), metrics);
+  return read_run(directory.file("run"));
 }
 
 template <typename Action>
@@ -61,7 +61,7 @@ TEST_CASE("a written run is read back with every value") {
   SyntheticSpec spec;
   spec.sets = {"bible", "code"};
   Run written = synthetic_run(spec);
-  written.directory = directory.path("run");
+  written.directory = directory.file("run");
   write_run(written);
   const Run run = read_run(written.directory);
   CHECK(run.name == "uoe");
@@ -176,28 +176,28 @@ TEST_CASE("rows with a loss that is not finite are left out with a note") {
 
 TEST_CASE("a missing directory, file or summary field is named") {
   const TemporaryDirectory directory;
-  CHECK(contains(error_of_reading(directory.path("none")), "none] required a run directory"));
-  write_text(directory.path("run/metrics.jsonl"), kFirstRow);
-  CHECK(contains(error_of_reading(directory.path("run")), "summary.json] required"));
+  CHECK(contains(error_of_reading(directory.file("none")), "none] required a run directory"));
+  write_text(directory.file("run/metrics.jsonl"), kFirstRow);
+  CHECK(contains(error_of_reading(directory.file("run")), "summary.json] required"));
   for (const char* key : {"name", "seed", "parameters", "flops_per_token", "config"}) {
     Json summary = minimal_summary();
     summary.erase(key);
     CHECK(contains(error_of(kFirstRow, summary), concat("summary.json] required member \"", key, "\"")));
   }
-  write_text(directory.path("empty/summary.json"), dump_json(minimal_summary()));
-  CHECK(contains(error_of_reading(directory.path("empty")), "metrics.jsonl] required"));
+  write_text(directory.file("empty/summary.json"), dump_json(minimal_summary()));
+  CHECK(contains(error_of_reading(directory.file("empty")), "metrics.jsonl] required"));
 }
 
 TEST_CASE("a directory without a summary can be summarised from its config") {
   const TemporaryDirectory directory;
-  write_text(directory.path("run/metrics.jsonl"), kFirstRow);
-  write_text(directory.path("run/config.yaml"), "run: {name: r}\n");
+  write_text(directory.file("run/metrics.jsonl"), kFirstRow);
+  write_text(directory.file("run/config.yaml"), "run: {name: r}\n");
   std::string asked;
-  const Run run = read_run(directory.path("run"), [&](const std::string& path) {
+  const Run run = read_run(directory.file("run"), [&](const std::string& path) {
     asked = path;
     return minimal_summary();
   });
-  CHECK(asked == directory.path("run/config.yaml"));
+  CHECK(asked == directory.file("run/config.yaml"));
   CHECK(run.seed == 3);
   CHECK(run.notes.size() == 1);
 }

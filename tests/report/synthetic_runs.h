@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "report/run_reader.h"
+#include "support/temporary_directory.h"
 #include "util/json.h"
 #include "util/text.h"
 
@@ -209,23 +210,5 @@ inline void write_run(const Run& run) {
   }
   write_text(directory / "metrics.jsonl", rows);
 }
-
-/// A directory for the files of one test, removed at its end.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "artel-report-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = pattern;
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  std::string path(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 }  // namespace artel

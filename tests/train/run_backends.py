@@ -4,14 +4,16 @@
 
     uoe softmax aoe   ten steps in fp32 have the losses of the CPU to 1e-4; the first step in bf16 to 2e-3
     resume            a checkpoint of one backend goes on on the other, to the losses of a run without a break
+    documents         as uoe, with data.document_mask
     ranks             two ranks with an emulated GPU and half of the experts each against one process on the CPU: the
                       same, and of the first step in bf16 also the gradient of every tensor and where tokens go. A
                       zero stage and a schedule of streams are drawn for each routing; with --all, every schedule, with
                       eight seeds
     ranks-resume      a checkpoint of two ranks with GPUs goes on in one process on the CPU, and the reverse; with --all,
                       also between one GPU and two and from two ranks on the CPU
+    ranks-documents   uoe with data.document_mask on two ranks with an emulated GPU each against one process on the CPU
 
-The last two need --mpiexec MPIEXEC and an executable with NCCL. Options that begin with --emulator- go to the emulated
+The last three need --mpiexec MPIEXEC and an executable with NCCL. Options that begin with --emulator- go to the emulated
 executable, which ends with an error at the first report.
 """
 import argparse
@@ -37,7 +39,8 @@ run: {{name: {name}, directory: {folder}, tensorboard: false}}
 model: {{vocab_size: 64, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1,
   head_dim: 32, max_position_embeddings: 16, num_experts: 4, num_experts_per_tok: {top_k}, moe_intermediate_size: 32,
   shared_expert_intermediate_size: 16, routing: {{type: {routing}, uoe: {{routing_neurons: 6}}}}}}
-data: {{train: [{{path: {folder}/train.bin}}], validation: [{{path: {folder}/train.bin}}]}}
+data: {{train: [{{path: {folder}/train.bin}}], validation: [{{path: {folder}/train.bin}}], document_mask: {masked},
+  end_of_document: 5}}
 schedule: {{type: cosine, warmup_steps: 3}}
 train: {{steps: {steps}, global_batch_size: 4, micro_batch_size: 2, precision: {precision}, threads: 1, device: {device}}}
 validation: {{every: 0, sample_tokens: 0}}
@@ -73,6 +76,7 @@ class Trainer:
         self.mpiexec = mpiexec
         self.commands = {"cpu": [artel], "cuda": [emulated, *options]}
         self.folder = Path(folder)
+        self.masked = False  # data.document_mask
         generator = random.Random(7)
         (self.folder / "train.bin").write_bytes(bytes(generator.choice(b"\x05\x06\x07\x20\x21") for _ in range(4000)))
 
@@ -81,7 +85,7 @@ class Trainer:
         config = self.folder / f"{name}.yaml"
         config.write_text(CONFIG.format(name=name, folder=self.folder, routing=routing, steps=steps, precision=precision,
                                         device=place.device, ranks=place.ranks, zero_stage=place.zero_stage,
-                                        top_k=top_k))
+                                        top_k=top_k, masked=str(self.masked).lower()))
         command = [*self.commands[place.device], *place.options]
         if place.ranks > 1:
             command = [*launcher(self.mpiexec), "-n", str(place.ranks), *command]
@@ -198,6 +202,22 @@ def check_ranks(trainer, seed, everything):
         print(f"{name}: losses of {STEPS} steps in fp32 differ by {difference:.1e}; {rounded}", flush=True)
 
 
+def check_documents(trainer, seed, with_ranks):
+    unmasked = trainer.run("unmasked", CPU, "uoe", steps=1)
+    trainer.masked = True
+    masked = trainer.run("masked", CPU, "uoe", steps=1)
+    require(largest_difference(masked, unmasked) > 1e-4, "a loss that the mask changes, found none")
+    if with_ranks:
+        options = ("--emulator-order", "random", "--emulator-streams", "random", "--emulator-seed", str(seed))
+        place = Place("cuda", 2, seed % 2, options)
+        difference = largest_difference(trainer.run("two", place, "uoe"), trainer.run("one", CPU, "uoe"))
+        require(difference <= 1e-4, f"documents on two ranks: losses in fp32 within 1e-4, found {difference:.2e}")
+        print(f"documents on two ranks: losses of {STEPS} steps in fp32 differ by {difference:.1e}; "
+              f"{check_bf16(trainer, 'two', place, 'uoe')}", flush=True)
+    else:
+        check_routing(trainer, "uoe")
+
+
 def check_resume(trainer, routing, pairs):
     whole = trainer.run(f"{routing}-whole", CPU, routing)
     for first, second in pairs:
@@ -240,6 +260,8 @@ def main():
                 check_ranks(trainer, arguments.seed, arguments.all)
             elif what == "ranks-resume":
                 check_ranks_resume(trainer, arguments.seed, arguments.all)
+            elif what in ("documents", "ranks-documents"):
+                check_documents(trainer, arguments.seed, what != "documents")
             elif what == "resume":
                 check_resume(trainer, "uoe", ((CPU, GPU), (GPU, CPU)))
             else:
