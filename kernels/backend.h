@@ -94,6 +94,10 @@ struct AdamWOptions {
   std::int64_t step = 1;  ///< 1 for the first update; for the bias corrections
 };
 
+/// Of a gradient as it is applied; the square of a larger number may not be finite in fp32, and a second moment that is
+/// infinite once stays so.
+inline constexpr double largest_gradient_norm = 1.0e19;
+
 /// Every kernel of Artel, once per device. Kernels neither allocate results nor own anything: the op layer allocates
 /// outputs. Shapes are checked here (Error "[kernel] required …, found …"); values are not.
 class Backend {
@@ -260,8 +264,15 @@ class Backend {
   // -----------------------------------------------------------------------------------
   /// sum = sum of squares of x f32 [n] in f64 over fixed chunks, in ascending order; f64 [1].
   virtual void sum_of_squares(In x, Out sum) = 0;
+  /// sum += x[0] + … + x[n - 1], one after the other. x f64 [n], a few figures; sum f64 [1].
+  virtual void add_up(In x, InOut sum) = 0;
+  /// What the gradient of a step is to be multiplied with. figures f64 [2]: the sum of its squares, the step's loss.
+  /// scale f32 [1] = max_norm / norm where the norm is above max_norm > 0, else 1; NaN, on which adamw changes nothing,
+  /// where a figure is not finite or the scaled gradient's norm is above largest_gradient_norm.
+  virtual void gradient_scale(In figures, double max_norm, Out scale) = 0;
   /// AdamW (Loshchilov & Hutter, ICLR 2019): g = grad·grad_scale; master *= 1 - lr·wd; moments; bias-corrected update.
-  /// grad, master, exp_avg, exp_avg_sq f32 [n]; grad_scale f32 [1]; param [n] bf16 = rounded master, or undefined.
+  /// Changes nothing where grad_scale is NaN. grad, master, exp_avg, exp_avg_sq f32 [n]; grad_scale f32 [1]; param [n]
+  /// bf16 = rounded master, or undefined.
   virtual void adamw(In grad, In grad_scale, const AdamWOptions& options, InOut master, InOut exp_avg, InOut exp_avg_sq,
                      Out param) = 0;
 };

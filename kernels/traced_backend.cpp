@@ -282,6 +282,16 @@ void TracedBackend::sum_of_squares(In x, Out sum) {
   target_.sum_of_squares(x, sum);
 }
 
+void TracedBackend::add_up(In x, InOut sum) {
+  const TraceSpan span(&tracer_, TraceKind::kernel, "add_up", moved({&x, &sum, &sum}));
+  target_.add_up(x, sum);
+}
+
+void TracedBackend::gradient_scale(In figures, double max_norm, Out scale) {
+  const TraceSpan span(&tracer_, TraceKind::kernel, "gradient_scale", moved({&figures, &scale}));
+  target_.gradient_scale(figures, max_norm, scale);
+}
+
 void TracedBackend::adamw(In grad, In grad_scale, const AdamWOptions& options, InOut master, InOut exp_avg,
                           InOut exp_avg_sq, Out param) {
   const TraceSpan span(&tracer_, TraceKind::kernel, "adamw",

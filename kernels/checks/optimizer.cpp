@@ -39,4 +39,9 @@ AdamWFactors check_adamw(In grad, In grad_scale, const AdamWOptions& options, In
   return make_factors(options);
 }
 
+void check_gradient_scale(In figures, Out scale) {
+  check_dense("gradient_scale", "figures", figures, {2}, DType::f64);
+  check_dense("gradient_scale", "scale", scale, {1}, DType::f32);
+}
+
 }  // namespace artel

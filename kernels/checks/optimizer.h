@@ -9,4 +9,7 @@ namespace artel {
 AdamWFactors check_adamw(In grad, In grad_scale, const AdamWOptions& options, InOut master, InOut exp_avg,
                          InOut exp_avg_sq, Out param);
 
+/// Arguments of Backend::gradient_scale.
+void check_gradient_scale(In figures, Out scale);
+
 }  // namespace artel

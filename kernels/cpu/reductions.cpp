@@ -37,4 +37,12 @@ void CpuBackend::sum_of_squares(In x, Out sum) {
   reduce(pool_, x, cpu::reduction_rows(isa_).sum_of_squares, scratch(0, 0, partial_floats(x)), sum);
 }
 
+void CpuBackend::add_up(In x, InOut sum) {
+  check_add_up(x, sum);
+  const double* const data = x.data<double>();
+  double total = *sum.data<double>();
+  for (std::int64_t i = 0; i < x.numel(); ++i) total += data[i];
+  *sum.data<double>() = total;
+}
+
 }  // namespace artel

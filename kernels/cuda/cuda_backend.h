@@ -77,6 +77,7 @@ class CudaBackend final : public Backend {
   // reductions.cu
   void sum(In x, Out sum) override;
   void sum_of_squares(In x, Out sum) override;
+  void add_up(In x, InOut sum) override;
 
   // embedding.cu
   void embedding(In table, In ids, Out y) override;
@@ -138,6 +139,7 @@ class CudaBackend final : public Backend {
   void cross_entropy(InOut logits, In targets, float grad_scale, bool backward, Out losses) override;
 
   // optimizer.cu
+  void gradient_scale(In figures, double max_norm, Out scale) override;
   void adamw(In grad, In grad_scale, const AdamWOptions& options, InOut master, InOut exp_avg, InOut exp_avg_sq,
              Out param) override;
 

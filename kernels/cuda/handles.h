@@ -54,13 +54,15 @@ class HostWait {
  public:
   /// An empty one: in the driver.
   void set_poll(std::function<void()> poll) { poll_ = std::move(poll); }
-  /// Until the last record() of the event has been reached. Errors: those of anything before it, and the poll's.
+  /// Until the last record() of the event has been reached; at once if it has been. Errors: those of anything before
+  /// it, and the poll's.
   void wait(const Event& event) const {
+    if (event.is_reached()) return;
     if (!poll_) return event.wait();
-    while (!event.is_reached()) {
+    do {
       poll_();
       std::this_thread::yield();
-    }
+    } while (!event.is_reached());
   }
 
  private:

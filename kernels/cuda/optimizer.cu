@@ -43,6 +43,7 @@ __global__ void __launch_bounds__(block_size)
     adamw_kernel(Arenas arenas, std::int64_t n, AdamWFactors factors, const float* grad_scale) {
   const std::int64_t first = (std::int64_t{blockIdx.x} * block_size + threadIdx.x) * width;
   const float scale = *grad_scale;
+  if (isnan(scale)) return;  // the same for all threads
   if (first + width <= n) {
     using Floats = Pack<float, width>;
     const Floats grad = *reinterpret_cast<const Floats*>(arenas.grad + first);
@@ -75,7 +76,23 @@ __global__ void __launch_bounds__(block_size)
   }
 }
 
+/// One warp, of which one thread works.
+__global__ void __launch_bounds__(simt::warp_size)
+    gradient_scale_kernel(const double* figures, double max_norm, float* scale) {
+  if (threadIdx.x != 0) return;
+  const double norm = sqrt(figures[0]);
+  const bool clips = max_norm > 0.0 && norm > max_norm;
+  const bool applies = isfinite(norm) && isfinite(figures[1]) && (clips ? max_norm : norm) <= largest_gradient_norm;
+  *scale = applies ? (clips ? static_cast<float>(max_norm / norm) : 1.0F) : nanf("");
+}
+
 }  // namespace
+
+void CudaBackend::gradient_scale(In figures, double max_norm, Out scale) {
+  check_gradient_scale(figures, scale);
+  simt::launch("gradient_scale", stream_, gradient_scale_kernel, 1, simt::warp_size, 0,
+               cuda::device_data<double>(figures), max_norm, cuda::device_data<float>(scale));
+}
 
 void CudaBackend::adamw(In grad, In grad_scale, const AdamWOptions& options, InOut master, InOut exp_avg,
                         InOut exp_avg_sq, Out param) {

@@ -65,6 +65,14 @@ __global__ void __launch_bounds__(most_threads)
   if (threadIdx.x == 0) *sum = total;
 }
 
+/// sum [1] += x [n], in order. One warp, of which one thread works.
+__global__ void __launch_bounds__(simt::warp_size) add_up_kernel(const double* x, std::int64_t n, double* sum) {
+  if (threadIdx.x != 0) return;
+  double total = *sum;
+  for (std::int64_t i = 0; i < n; ++i) total += x[i];
+  *sum = total;
+}
+
 template <bool squared>
 void reduce(const char* op, cudaStream_t stream, const Tensor& x, double* partials, const Tensor& sum) {
   const float* const data = cuda::device_data<float>(x);
@@ -89,6 +97,13 @@ void CudaBackend::sum_of_squares(In x, Out sum) {
   check_reduction("sum_of_squares", x, sum);
   reduce<true>("sum_of_squares", stream_, x, scratch_of<double>(0, simt::ceil_div<std::int64_t>(x.numel(), chunk)),
                sum);
+}
+
+void CudaBackend::add_up(In x, InOut sum) {
+  check_add_up(x, sum);
+  if (x.numel() == 0) return;
+  simt::launch("add_up", stream_, add_up_kernel, 1, simt::warp_size, 0, cuda::device_data<double>(x), x.numel(),
+               cuda::device_data<double>(sum));
 }
 
 }  // namespace artel

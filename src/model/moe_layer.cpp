@@ -1,5 +1,7 @@
 #include "model/moe_layer.h"
 
+#include <utility>
+
 #include "ops/probe.h"
 
 namespace artel {
@@ -11,6 +13,25 @@ std::unique_ptr<TokenDispatcher> make_dispatcher(Communicator* expert_group) {
 }
 
 }  // namespace
+
+LayerStatistics NotedStatistics::values() {
+  LayerStatistics statistics;
+  statistics.expert_counts = expert_counts;
+  statistics.auxiliary = auxiliary_values(losses);
+  for (NotedChoices& noted : choices) {
+    const std::vector<double>& sums = noted.sums.values();
+    statistics.choice.entropy += sums[0];
+    statistics.choice.margin += sums[1];
+    statistics.choice.num_tokens += noted.num_tokens;
+  }
+  return statistics;
+}
+
+std::vector<LayerStatistics> layer_statistics(std::vector<NotedStatistics> layers) {
+  std::vector<LayerStatistics> statistics;
+  for (NotedStatistics& layer : layers) statistics.push_back(layer.values());
+  return statistics;
+}
 
 MoeLayer::MoeLayer(const RouterSetup& setup, const RouterFactory& factory)
     : layer_(setup.layer),
@@ -51,18 +72,6 @@ void MoeLayer::note_choices(Context& context, const Routing& routing) {
   noted_choices_.push_back({ReadBack<double>(context, sums), routing.probs.size(0)});
 }
 
-ChoiceStatistics MoeLayer::take_choices() {
-  ChoiceStatistics statistics;
-  for (NotedChoices& noted : noted_choices_) {
-    const std::vector<double>& sums = noted.sums.values();
-    statistics.entropy += sums[0];
-    statistics.margin += sums[1];
-    statistics.num_tokens += noted.num_tokens;
-  }
-  noted_choices_.clear();
-  return statistics;
-}
-
 Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* observer) {
   input.experts = &*experts_;
   Routing routing = router_->route(context, input);
@@ -93,8 +102,8 @@ Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* 
   return output;
 }
 
-LayerStatistics MoeLayer::take_statistics() {
-  LayerStatistics statistics{expert_counts_, router_->auxiliary().take(), take_choices()};
+NotedStatistics MoeLayer::take_statistics() {
+  NotedStatistics statistics{expert_counts_, router_->auxiliary().take_noted(), std::exchange(noted_choices_, {})};
   expert_counts_.assign(expert_counts_.size(), 0);
   return statistics;
 }

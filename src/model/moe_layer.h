@@ -28,6 +28,25 @@ struct LayerStatistics {
   ChoiceStatistics choice;
 };
 
+/// What one pass leaves of a layer's choices, on its way to the host.
+struct NotedChoices {
+  ReadBack<double> sums;  ///< entropies and margins
+  std::int64_t num_tokens;
+};
+
+/// Statistics of one layer whose figures may still be on their way to the host.
+struct NotedStatistics {
+  std::vector<std::int64_t> expert_counts;  ///< [N] assignments
+  std::vector<NotedLosses> losses;
+  std::vector<NotedChoices> choices;
+
+  /// Waits for them.
+  LayerStatistics values();
+};
+
+/// Those of all layers.
+std::vector<LayerStatistics> layer_statistics(std::vector<NotedStatistics> layers);
+
 /// Looks at what the MoE layers of a pass decide and compute; takes no part in it.
 class RoutingObserver {
  public:
@@ -54,19 +73,13 @@ class MoeLayer {
   Variable forward(Context& context, RouteInput input, RoutingObserver* observer = nullptr);
 
   Router& router() { return *router_; }
-  /// Statistics since the last call, of training passes only.
-  LayerStatistics take_statistics();
+  /// Of the training passes since the last call.
+  NotedStatistics take_statistics();
 
  private:
   std::shared_ptr<const DispatchPlan> make_plan(Context& context, const Routing& routing);
   void count_assignments(const DispatchPlan& plan);
   void note_choices(Context& context, const Routing& routing);
-  ChoiceStatistics take_choices();
-
-  struct NotedChoices {
-    ReadBack<double> sums;  ///< of a micro-batch: entropies and margins
-    std::int64_t num_tokens;
-  };
 
   std::int64_t layer_;
   std::int64_t num_experts_;

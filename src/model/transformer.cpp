@@ -178,8 +178,8 @@ Tensor Transformer::token_losses(Context& context, const Tensor& ids, const Tens
   return token_cross_entropy(inference, chosen, head_weight().data, targets);
 }
 
-std::vector<LayerStatistics> Transformer::take_statistics() {
-  std::vector<LayerStatistics> statistics;
+std::vector<NotedStatistics> Transformer::take_statistics() {
+  std::vector<NotedStatistics> statistics;
   for (Block& block : blocks_) {
     if (block.moe) statistics.push_back(block.moe->take_statistics());
   }

@@ -58,8 +58,8 @@ class Transformer {
 
   const ModelConfig& config() const { return config_; }
   ParameterStore& parameters() { return store_; }
-  /// One entry per layer; empty for dense models.
-  std::vector<LayerStatistics> take_statistics();
+  /// Of the training passes since the last call, one entry per layer; empty for dense models. Waits for nothing.
+  std::vector<NotedStatistics> take_statistics();
   void after_step(Context& context, const std::vector<StepStatistics>& statistics);
   std::vector<RouterState> router_state() const;
 

@@ -16,7 +16,8 @@ AdamW::AdamW(Context& context, ParameterStore& store, const OptimizerConfig& con
   context.backend.fill(exp_avg_, 0.0F);
   context.backend.fill(exp_avg_sq_, 0.0F);
   sums_of_squares_ = context.empty({static_cast<std::int64_t>(counted_.ranges().size())}, DType::f64);
-  grad_scale_ = context.empty({1}, DType::f32);
+  figures_ = context.empty({2}, DType::f64);
+  scale_ = context.empty({1}, DType::f32);
 
   std::vector<Range> decays;
   for (const Parameter& parameter : store.parameters()) {
@@ -40,31 +41,22 @@ AdamW::AdamW(Context& context, ParameterStore& store, const OptimizerConfig& con
   }
 }
 
-double AdamW::grad_norm(Context& context, const SumOverRanks& sum_over_ranks) {
+void AdamW::measure(Context& context) {
   const std::vector<ArenaRange>& runs = counted_.ranges();
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
     context.backend.sum_of_squares(store_.gradients().rows(runs[i].begin, runs[i].end),
                                    sums_of_squares_.rows(row, row + 1));
   }
-  std::vector<double> sums(runs.size());
-  if (!sums.empty()) context.backend.download(sums_of_squares_, sums.data());
-  double sum = 0.0;
-  for (const double part : sums) sum += part;
-  return std::sqrt(sum_over_ranks ? sum_over_ranks(sum) : sum);
+  context.backend.fill(figures_, 0.0F);
+  context.backend.add_up(sums_of_squares_, figures_.rows(0, 1));
 }
 
-bool AdamW::accepts(double grad_norm) const {
-  constexpr double largest = 1.0e19;  // whose square is finite in fp32
-  return std::isfinite(grad_norm) &&
-         (config_.grad_clip > 0.0 ? std::min(config_.grad_clip, grad_norm) : grad_norm) <= largest;
+void AdamW::decide(Context& context) {
+  context.backend.gradient_scale(figures_, config_.grad_clip, scale_);
 }
 
-void AdamW::update(Context& context, double lr, std::int64_t step, double grad_norm) {
-  const bool clip = config_.grad_clip > 0.0 && grad_norm > config_.grad_clip;
-  const float scale = clip ? static_cast<float>(config_.grad_clip / grad_norm) : 1.0F;
-  context.backend.upload(&scale, grad_scale_);
-
+void AdamW::update(Context& context, double lr, std::int64_t step) {
   AdamWOptions options;
   options.lr = static_cast<float>(lr);
   options.beta1 = static_cast<float>(config_.betas[0]);
@@ -74,7 +66,7 @@ void AdamW::update(Context& context, double lr, std::int64_t step, double grad_n
   const ArenaRanges& owned = store_.owned();
   for (const Range& range : ranges_) {
     options.weight_decay = range.weight_decay ? static_cast<float>(config_.weight_decay) : 0.0F;
-    context.backend.adamw(store_.gradients().rows(range.begin, range.end), grad_scale_, options,
+    context.backend.adamw(store_.gradients().rows(range.begin, range.end), scale_, options,
                           store_.master_rows(range.begin, range.end), owned.rows(exp_avg_, range.begin, range.end),
                           owned.rows(exp_avg_sq_, range.begin, range.end),
                           store_.has_masters() ? store_.values().rows(range.begin, range.end) : Tensor{});
@@ -82,12 +74,14 @@ void AdamW::update(Context& context, double lr, std::int64_t step, double grad_n
 }
 
 StepResult AdamW::step(Context& context, double lr, std::int64_t step) {
-  StepResult result;
-  result.grad_norm = grad_norm(context);
-  if (!accepts(result.grad_norm)) return result;
-  update(context, lr, step, result.grad_norm);
-  result.applied = true;
-  return result;
+  measure(context);
+  decide(context);
+  update(context, lr, step);
+  double figures[2] = {};
+  float scale = 0.0F;
+  context.backend.download(figures_, figures);
+  context.backend.download(scale_, &scale);
+  return {std::sqrt(figures[0]), !std::isnan(scale)};
 }
 
 }  // namespace artel

@@ -47,29 +47,33 @@ AuxiliaryGradient AuxiliaryLosses::add(Context& context, const Tensor& ids, cons
     context.backend.load_balance(counts, static_cast<float>(scale), gradient.balance);
   }
   gradient.z_scale = static_cast<float>(2.0 * options_.z_coef * per_token);
-  pending_.push_back({{context, counts}, {context, sums}, {context, z}, static_cast<double>(tokens_per_step)});
+  noted_.push_back({{context, counts},
+                    {context, sums},
+                    {context, z},
+                    static_cast<double>(tokens_per_step),
+                    static_cast<std::size_t>(options_.num_experts)});
   if (context.recompute_log != nullptr) context.recompute_log->push(std::make_shared<AuxiliaryGradient>(gradient));
   return gradient;
 }
 
-AuxiliaryValues AuxiliaryLosses::take() {
+AuxiliaryValues auxiliary_values(std::vector<NotedLosses>& passes) {
   AuxiliaryValues values;
-  const auto num_experts = static_cast<std::size_t>(options_.num_experts);
-  for (Pending& pending : pending_) {
-    const std::vector<std::int32_t>& counts = pending.counts.values();
-    const std::vector<float>& sums = pending.sums.values();
-    for (std::size_t set = 0; set < counts.size(); set += num_experts) {
+  for (NotedLosses& pass : passes) {
+    const std::vector<std::int32_t>& counts = pass.counts.values();
+    const std::vector<float>& sums = pass.sums.values();
+    for (std::size_t set = 0; set < counts.size(); set += pass.num_experts) {
       double total = 0.0;
       double product = 0.0;
-      for (std::size_t i = set; i < set + num_experts; ++i) {
+      for (std::size_t i = set; i < set + pass.num_experts; ++i) {
         total += counts[i];
         product += static_cast<double>(counts[i]) * static_cast<double>(sums[i]);
       }
-      if (total > 0.0) values.balance += static_cast<double>(num_experts) * product / (total * pending.tokens_per_step);
+      if (total > 0.0) {
+        values.balance += static_cast<double>(pass.num_experts) * product / (total * pass.tokens_per_step);
+      }
     }
-    values.z += pending.z.values()[0] / pending.tokens_per_step;
+    values.z += pass.z.values()[0] / pass.tokens_per_step;
   }
-  pending_.clear();
   return values;
 }
 

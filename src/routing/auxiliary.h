@@ -1,5 +1,6 @@
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -27,6 +28,18 @@ struct AuxiliaryValues {
   double z = 0.0;        ///< mean of lse²
 };
 
+/// What one pass leaves of a layer's values, on its way to the host.
+struct NotedLosses {
+  ReadBack<std::int32_t> counts;  ///< [M, N]
+  ReadBack<float> sums;           ///< [M, N], of probs
+  ReadBack<double> z;             ///< [1], sum of lse²
+  double tokens_per_step;
+  std::size_t num_experts;
+};
+
+/// The values of an optimizer step; waits for them.
+AuxiliaryValues auxiliary_values(std::vector<NotedLosses>& passes);
+
 /// Load-balance loss (Fedus et al., JMLR 2022) and router z-loss (Zoph et al., arXiv 2202.08906), the same for every
 /// method: L = coef/L · N · sum_i f_i · sum_t p_ti / T_step with f_i the share of assignments within the scope's set
 /// (no gradient). Gradients are injected at the scores; the values are only reported.
@@ -39,19 +52,12 @@ class AuxiliaryLosses {
   AuxiliaryGradient add(Context& context, const Tensor& ids, const Tensor& token_offsets, const Tensor& probs,
                         const Tensor& lse, std::int64_t sequence_length, std::int64_t tokens_per_step);
 
-  /// The values since the last call.
-  AuxiliaryValues take();
+  /// What was noted since the last call.
+  std::vector<NotedLosses> take_noted() { return std::exchange(noted_, {}); }
 
  private:
-  struct Pending {
-    ReadBack<std::int32_t> counts;  ///< [M, N]
-    ReadBack<float> sums;           ///< [M, N], of probs
-    ReadBack<double> z;             ///< [1], sum of lse²
-    double tokens_per_step;
-  };
-
   AuxiliaryOptions options_;
-  std::vector<Pending> pending_;
+  std::vector<NotedLosses> noted_;
 };
 
 }  // namespace artel

@@ -6,7 +6,6 @@
 #include "optim/schedule.h"
 #include "train/choice_evaluation.h"
 #include "train/evaluation.h"
-#include "train/progress.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -22,6 +21,14 @@ constexpr std::int64_t bucket_elements = std::int64_t{1} << 22;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Json bytes_json(const std::array<std::int64_t, num_purposes>& bytes) {
+  Json sent = Json::object();
+  for (std::size_t i = 0; i < num_purposes; ++i) {
+    if (bytes[i] > 0) sent[purpose_name(static_cast<Purpose>(i))] = bytes[i];
+  }
+  return sent;
 }
 
 MeshLayout mesh_layout(const Config& config, int world_size) {
@@ -54,6 +61,9 @@ Trainer::Trainer(const Config& config, Runtime& runtime, FileLayer& files, Log& 
   allocate_model();
   resume();
   open_run_directory();
+  const bool host_decides = config_.train.spike_action == "skip" && config_.train.spike_window > 0;
+  late_figures_ = options_.late_figures.value_or(runtime_.context().backend.device() == Device::cuda) &&
+                  !host_decides && model_.router_state().empty();
 }
 
 Trainer::~Trainer() = default;
@@ -112,38 +122,89 @@ StepOptions Trainer::step_options(std::int64_t step) const {
   return options;
 }
 
-std::optional<StepOutcome> Trainer::train_one_step(const std::function<bool()>& should_stop) {
+bool Trainer::train_one_step(const std::function<bool()>& should_stop) {
   const TraceSpan step_span(runtime_.context().tracer, TraceKind::phase, "step");
   load_batch();
-  if (agree_to_stop(should_stop)) return std::nullopt;
+  if (agree_to_stop(should_stop)) return false;
   const StepOptions options = step_options(step_ + 1);
-  step_spikes_.clear();
-  StepOutcome outcome = run_step(runtime_.context(), model_, *optimizer_, batch_, options,
-                                 [this](double loss, double grad_norm) { return accept_step(loss, grad_norm); });
-  step_ = options.step;
-  tokens_ += options.tokens_per_step;
-  return outcome;
+  StepRecord record;
+  record.step = options.step;
+  record.tokens = tokens_ + options.tokens_per_step;
+  record.batch = std::move(batch_);
+  record.flight.options = options;
+  if (late_figures_) {
+    start_late(record);
+  } else {
+    step_spikes_.clear();
+    record.outcome = run_step(runtime_.context(), model_, *optimizer_, record.batch, options,
+                              [this](double loss, double grad_norm) { return accept_step(loss, grad_norm); });
+  }
+  count_bytes_sent(&record);
+  step_ = record.step;
+  tokens_ = record.tokens;
+  last_ = std::move(record);
+  return true;
 }
 
-void Trainer::write_step_row(const StepOutcome& outcome, double step_seconds) {
+void Trainer::start_late(StepRecord& record) {
+  Context& context = runtime_.context();
+  const StepOptions options = record.flight.options;
+  record.flight = start_passes(context, model_, record.batch, options);
+  if (last_) {
+    count_bytes_sent(&record);
+    read_last();
+    if (!report_last()) record.flight = start_passes(context, model_, record.batch, options);
+    count_bytes_sent(nullptr);
+  }
+  start_update(context, *optimizer_, record.flight);
+}
+
+bool Trainer::pauses() const {
+  const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
+  return step_ == config_.train.steps || due(config_.validation.every) || due(config_.checkpoint.every) ||
+         due(config_.parallel.verify_every);
+}
+
+void Trainer::read_last() {
+  if (last_->outcome) return;
+  last_->outcome = finish_step(runtime_.context(), model_, std::move(last_->flight));
+  step_spikes_.clear();
+  if (last_->outcome->finite) accept_step(last_->outcome->loss, last_->outcome->update.grad_norm);
+  count_bytes_sent(&*last_);
+}
+
+bool Trainer::report_last() {
+  StepRecord record = std::move(*last_);
+  last_.reset();
+  write_step_row(record);
+  progress_->update(record.step, record.outcome->loss,
+                    static_cast<double>(record.flight.options.tokens_per_step) / record.step_seconds);
+  report_faults(record);
+  if (batch_.inputs.empty()) batch_ = std::move(record.batch);  // its memory serves the next one
+  return record.outcome->finite;
+}
+
+void Trainer::write_step_row(const StepRecord& record) {
+  const StepOutcome& outcome = *record.outcome;
   Json row;
-  row["step"] = step_;
-  row["tokens"] = tokens_;
+  row["step"] = record.step;
+  row["tokens"] = record.tokens;
   row["loss"] = outcome.loss;
-  row["lr"] = learning_rate(config_.schedule, config_.optimizer.lr, step_, config_.train.steps);
+  row["lr"] = learning_rate(config_.schedule, config_.optimizer.lr, record.step, config_.train.steps);
   row["grad_norm"] = outcome.update.grad_norm;
   row["aux_loss"] = outcome.aux_loss;
   row["tokens_per_second"] =
-      static_cast<double>(config_.train.global_batch_size * config_.model.max_position_embeddings) / step_seconds;
-  row["seconds"] = seconds_;
+      static_cast<double>(config_.train.global_batch_size * config_.model.max_position_embeddings) /
+      record.step_seconds;
+  row["seconds"] = record.seconds;
   if (!outcome.layers.empty()) {
     row["moe"] = Json::array();
     for (std::size_t layer = 0; layer < outcome.layers.size(); ++layer) {
       row["moe"].push_back(moe_row(static_cast<std::int64_t>(layer), outcome.layers[layer],
-                                   step_ % steps_between_loads == 0 || step_ == 1));
+                                   record.step % steps_between_loads == 0 || record.step == 1));
     }
   }
-  if (mesh_.world().size() > 1) row["bytes_sent"] = take_bytes_sent();
+  if (mesh_.world().size() > 1) row["bytes_sent"] = bytes_json(record.bytes_sent);
   write_row(row);
 }
 
@@ -187,21 +248,21 @@ bool Trainer::validate() {
 
 bool Trainer::run(const std::function<bool()>& should_stop) {
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
-  Progress progress(step_, config_.train.steps, leads());
+  progress_ = std::make_unique<Progress>(step_, config_.train.steps, leads());
+  Progress& progress = *progress_;
   runtime_.context().allocator.reset_peak();  // setting up is not part of training
   bool readable = step_ > 0 || config_.validation.every == 0 || validate();
   while (readable && step_ < config_.train.steps) {
     mesh_.world().set_step(step_ + 1);
     profiler_->before_step(step_ + 1);
     const auto start = Clock::now();
-    if (mesh_.world().size() > 1) take_bytes_sent();  // what validation or a checkpoint sent is not of this step
-    const std::optional<StepOutcome> outcome = train_one_step(should_stop);
-    if (!outcome) break;
-    const double step_seconds = seconds_since(start);
-    seconds_ += step_seconds;
-    write_step_row(*outcome, step_seconds);
-    progress.update(step_, outcome->loss, static_cast<double>(step_options(step_).tokens_per_step) / step_seconds);
-    report_faults(*outcome);
+    count_bytes_sent(nullptr);  // what validation or a checkpoint sent is not of this step
+    if (!train_one_step(should_stop)) break;
+    if (pauses()) read_last();
+    last_->step_seconds = seconds_since(start);
+    seconds_ += last_->step_seconds;
+    last_->seconds = seconds_;
+    if (last_->outcome) report_last();
     if (due(config_.parallel.verify_every)) check_replicas();
     const bool last = step_ == config_.train.steps;
     if (due(config_.validation.every) || (last && config_.validation.every > 0)) {
@@ -211,6 +272,10 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
     }
     report_write_error(writer_->poll());
     if (due(config_.checkpoint.every) || last) save();
+  }
+  if (last_) {
+    read_last();
+    report_last();
   }
   progress.finish_line();
   profiler_->finish();

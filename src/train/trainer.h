@@ -16,6 +16,7 @@
 #include "optim/adamw.h"
 #include "train/metrics.h"
 #include "train/profiler.h"
+#include "train/progress.h"
 #include "train/runtime.h"
 #include "train/spike_detector.h"
 #include "train/tensorboard.h"
@@ -29,9 +30,18 @@ struct TrainOptions {
   std::vector<std::string> allow_changes;  ///< keys that may differ from the checkpoint's config
   std::string resume_command;              ///< printed after a stop by signal
   std::int64_t profile_steps = 0;          ///< steps whose times are written (train/profiler.h); 0: none
+  /// Whether figures of a step are looked at during the next one (Trainer); none: on a GPU.
+  std::optional<bool> late_figures = std::nullopt;
 };
 
 /// One training run: a model, its data, its optimizer and its run directory.
+///
+/// A GPU is not waited for at the end of a step: whether the step is applied is decided there, and the host reads the
+/// figures, writes the row and looks for faults after the next step's passes are on their way and before its update is.
+/// A refused step has changed nothing, so those passes stand; where they were disturbed by the search for the fault
+/// they are run again. Steps that something follows which needs the model (validation, a checkpoint, the comparison of
+/// copies, the end) are read at once, and so is every step where the host has a say (spike_action: skip) or where a
+/// routing method has state of its own.
 class Trainer {
  public:
   /// Opens data and the run directory, builds the model, and resumes or initialises it. Errors: anything that the user
@@ -50,6 +60,18 @@ class Trainer {
   std::int64_t step() const { return step_; }
 
  private:
+  /// A step that has run, or is under way on the device.
+  struct StepRecord {
+    std::int64_t step = 0;
+    std::int64_t tokens = 0;  ///< trained on up to its end
+    double step_seconds = 0.0;
+    double seconds = 0.0;  ///< of training up to its end
+    Batch batch;
+    StepInFlight flight;
+    std::optional<StepOutcome> outcome;
+    std::array<std::int64_t, num_purposes> bytes_sent{};
+  };
+
   void allocate_model();
   void open_validation_sets();
   /// The tasks' part of a validation row; null without tasks.
@@ -62,8 +84,8 @@ class Trainer {
   void check_replicas();
   /// Logs the most memory that tensors and transfers took on this rank.
   void report_memory();
-  /// Bytes that this rank sent since the last call, by purpose.
-  Json take_bytes_sent();
+  /// Counts the bytes that this rank sent since the last call as those of a step, or of none.
+  void count_bytes_sent(StepRecord* record);
   /// Whether this rank writes what one rank writes for all.
   bool leads() const { return mesh_.world().rank() == 0; }
   void resume();
@@ -73,18 +95,25 @@ class Trainer {
   void start_from(const std::string& path);
   void load(const Checkpoint& checkpoint);
   void write_summary();
-  /// Nothing: the ranks agreed to stop before it, at the wish of should_stop or because one has no data.
-  std::optional<StepOutcome> train_one_step(const std::function<bool()>& should_stop);
+  /// False: the ranks agreed to stop before it, at the wish of should_stop or because one has no data.
+  bool train_one_step(const std::function<bool()>& should_stop);
+  void start_late(StepRecord& record);
+  /// Whether the figures of the last step are wanted before the next one.
+  bool pauses() const;
+  /// Waits for the figures of the last step.
+  void read_last();
+  /// Writes its row and what there is to say of it. Whether it was applied, or refused without a search for the cause.
+  bool report_last();
   /// Reads this rank's sequences of the next step; what keeps it from that is noted in data_error_.
   void load_batch();
   /// Errors: what kept a rank from reading its data, on every rank.
   void require_data();
-  void write_step_row(const StepOutcome& outcome, double step_seconds);
+  void write_step_row(const StepRecord& record);
   StepOptions step_options(std::int64_t step) const;
   bool accept_step(double loss, double grad_norm);
-  void report_faults(const StepOutcome& outcome);
-  void report_spikes(const StepOutcome& outcome);
-  Json find_origin(const StepOutcome& outcome);
+  void report_faults(const StepRecord& record);
+  void report_spikes(const StepRecord& record);
+  Json find_origin(const StepRecord& record);
   void report_validation(const std::string& set, double loss);
   /// False, on every rank, when one cannot read a validation set; what keeps it from that is noted in data_error_.
   bool validate();
@@ -116,7 +145,10 @@ class Trainer {
   std::unique_ptr<TensorBoardFile> tensorboard_;
   std::unique_ptr<StepProfiler> profiler_;
   std::unique_ptr<CheckpointWriter> writer_;
-  Batch batch_;
+  std::unique_ptr<Progress> progress_;
+  Batch batch_;                     ///< of the next step
+  std::optional<StepRecord> last_;  ///< the step that no row has been written of
+  bool late_figures_ = false;
   std::exception_ptr data_error_;
   std::int64_t step_ = 0;
   std::int64_t tokens_ = 0;
@@ -127,7 +159,7 @@ class Trainer {
   SpikeDetector spike_detector_;
   std::vector<Spike> step_spikes_;                       ///< of the last step
   std::int64_t num_bad_steps_ = 0;                       ///< in a row
-  std::array<std::int64_t, num_purposes> bytes_sent_{};  ///< up to the last take_bytes_sent
+  std::array<std::int64_t, num_purposes> bytes_sent_{};  ///< up to the last count_bytes_sent
 };
 
 }  // namespace artel

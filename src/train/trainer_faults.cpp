@@ -61,7 +61,9 @@ bool Trainer::accept_step(double loss, double grad_norm) {
   return step_spikes_.empty() || config_.train.spike_action != "skip";
 }
 
-Json Trainer::find_origin(const StepOutcome& outcome) {
+Json Trainer::find_origin(const StepRecord& record) {
+  const StepOutcome& outcome = *record.outcome;
+  const Batch& batch = record.batch;
   if (std::isfinite(outcome.loss) && std::isfinite(outcome.update.grad_norm)) {
     // Finite, and yet too large to be squared in fp32.
     return {{"layer", nullptr},
@@ -70,9 +72,9 @@ Json Trainer::find_origin(const StepOutcome& outcome) {
             {"samples", Json::array()},
             {"num_samples", 0}};
   }
-  const NonFiniteReport report = locate_non_finite(runtime_.context(), model_, batch_, step_options(step_));
+  const NonFiniteReport report = locate_non_finite(runtime_.context(), model_, batch, step_options(record.step));
   const std::int64_t first_sample =
-      (step_ - 1) * config_.train.global_batch_size + mesh_.world().rank() * batch_.num_samples;
+      (record.step - 1) * config_.train.global_batch_size + mesh_.world().rank() * batch.num_samples;
   Json origin;
   origin["order"] = report.order;
   origin["layer"] = report.layer >= 0 ? Json(report.layer) : Json();
@@ -80,7 +82,7 @@ Json Trainer::find_origin(const StepOutcome& outcome) {
   origin["direction"] = report.tensor.empty() ? Json() : Json(report.direction);
   origin["samples"] = Json::array();
   for (std::size_t i = 0; i < std::min(report.samples.size(), max_samples_in_row); ++i) {
-    const Sample& sample = batch_.samples[static_cast<std::size_t>(report.samples[i])];
+    const Sample& sample = batch.samples[static_cast<std::size_t>(report.samples[i])];
     origin["samples"].push_back({{"sample", first_sample + report.samples[i]},
                                  {"file", loader_->source(sample.source).file().path()},
                                  {"window", sample.window}});
@@ -89,35 +91,35 @@ Json Trainer::find_origin(const StepOutcome& outcome) {
   return first_origin(mesh_.world().all_gather_text(dump_json(origin), Purpose::control));
 }
 
-void Trainer::report_spikes(const StepOutcome& outcome) {
+void Trainer::report_spikes(const StepRecord& record) {
   for (const Spike& spike : step_spikes_) {
     Json row;
-    row["step"] = step_;
+    row["step"] = record.step;
     row["event"] = "spike";
     row["quantity"] = spike.quantity;
     row["value"] = spike.value;
     row["mean"] = spike.mean;
     row["standard_deviation"] = spike.standard_deviation;
     row["z_score"] = spike.z_score;
-    row["applied"] = outcome.update.applied;
+    row["applied"] = record.outcome->update.applied;
     write_row(row);
-    log_.warn(concat("step ", step_, ": ", spike.quantity, " ", format_fixed(spike.value, 4), " is ",
+    log_.warn(concat("step ", record.step, ": ", spike.quantity, " ", format_fixed(spike.value, 4), " is ",
                      format_fixed(spike.z_score, 1), " standard deviations above the mean ",
                      format_fixed(spike.mean, 4), " of the steps before",
-                     outcome.update.applied ? "" : "; the step was not applied"));
+                     record.outcome->update.applied ? "" : "; the step was not applied"));
   }
 }
 
-void Trainer::report_faults(const StepOutcome& outcome) {
-  report_spikes(outcome);
-  if (outcome.finite) {
+void Trainer::report_faults(const StepRecord& record) {
+  report_spikes(record);
+  if (record.outcome->finite) {
     num_bad_steps_ = 0;
     return;
   }
   ++num_bad_steps_;
-  const Json origin = find_origin(outcome);
+  const Json origin = find_origin(record);
   Json row;
-  row["step"] = step_;
+  row["step"] = record.step;
   row["event"] = "non_finite_step";
   row.update(origin);
   row["samples"] = Json::array();
@@ -126,15 +128,16 @@ void Trainer::report_faults(const StepOutcome& outcome) {
     row["samples"].push_back(sample["sample"]);
     row["windows"].push_back({{"file", sample["file"]}, {"window", sample["window"]}});
   }
-  row["applied"] = outcome.update.applied;
+  row["applied"] = record.outcome->update.applied;
   write_row(row);
   const std::string text = origin_text(origin);
-  log_.warn(concat("step ", step_, ": the loss or its gradient is not finite, ", text, "; the step was not applied (",
-                   num_bad_steps_, " in a row, training stops at ", config_.train.max_bad_steps, ")"));
+  log_.warn(concat("step ", record.step, ": the loss or its gradient is not finite, ", text,
+                   "; the step was not applied (", num_bad_steps_, " in a row, training stops at ",
+                   config_.train.max_bad_steps, ")"));
   if (num_bad_steps_ >= config_.train.max_bad_steps) {
-    fail("train",
-         concat("required finite numbers, found ", num_bad_steps_, " steps in a row without, up to step ", step_, ": ",
-                text, "; lower optimizer.lr or raise schedule.warmup_steps, then resume from the last checkpoint"));
+    fail("train", concat("required finite numbers, found ", num_bad_steps_, " steps in a row without, up to step ",
+                         record.step, ": ", text,
+                         "; lower optimizer.lr or raise schedule.warmup_steps, then resume from the last checkpoint"));
   }
 }
 

@@ -93,18 +93,15 @@ void Trainer::report_memory() {
                        : ""));
 }
 
-Json Trainer::take_bytes_sent() {
-  Json sent = Json::object();
+void Trainer::count_bytes_sent(StepRecord* record) {
   for (std::size_t i = 0; i < num_purposes; ++i) {
     std::int64_t total = 0;
     for (const Communicator* group : {&mesh_.world(), &mesh_.expert(), &mesh_.expert_replicas()}) {
       total += group->counters().bytes_sent[i];
     }
-    const std::int64_t since = total - bytes_sent_[i];
-    if (since > 0) sent[purpose_name(static_cast<Purpose>(i))] = since;
+    if (record != nullptr) record->bytes_sent[i] += total - bytes_sent_[i];
     bytes_sent_[i] = total;
   }
-  return sent;
 }
 
 }  // namespace artel

@@ -84,7 +84,10 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   CUstream_st* const s = find_stream(stream, "cudaStreamQuery");
   if (s == nullptr) return result(cudaErrorInvalidResourceHandle);
   progress();
-  if (!s->queue.empty()) return cudaErrorNotReady;
+  if (!s->queue.empty()) {
+    ++stats().vain_queries;
+    return cudaErrorNotReady;
+  }
   join(host_clock(), s->clock);
   return cudaSuccess;
 }
@@ -147,7 +150,10 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   CUevent_st* const e = find_event(event, "cudaEventQuery");
   if (e == nullptr) return result(cudaErrorInvalidResourceHandle);
   progress();
-  if (!is_reached(*e)) return cudaErrorNotReady;
+  if (!is_reached(*e)) {
+    ++stats().vain_queries;
+    return cudaErrorNotReady;
+  }
   join(host_clock(), e->state->clock);
   return cudaSuccess;
 }

@@ -27,6 +27,8 @@ struct Config {
   /// true: errors are collected in errors() and execution goes on; false: the first one is printed and the process
   /// aborts.
   bool collect = false;
+  /// Code of the host that touches device memory is reported (memcheck), if Linux has transparent huge pages.
+  bool guard = true;
   /// Chance that another thread goes on at an access to memory (checking build) or an atomic operation.
   double preempt = 0;
   /// Size of the device's memory, read when it is first used.
@@ -61,6 +63,10 @@ struct Stats {
   std::uint64_t blocks = 0;
   std::uint64_t threads = 0;
   std::uint64_t switches = 0;
+  /// Calls in which the host waits until the device has got somewhere, for memory as for a stream or an event.
+  std::uint64_t host_waits = 0;
+  /// Queries of events and streams that found the device not there yet.
+  std::uint64_t vain_queries = 0;
 };
 Stats& stats();
 

@@ -240,6 +240,7 @@ void before_wait(const char* call) {
     error("stream", "%s is called by an operation (%s); host functions must not use CUDA", call,
           text(running_label()).c_str());
   }
+  ++stats().host_waits;
   if (wait_hook()) wait_hook()(call);
 }
 

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "support/catch.h"
@@ -87,6 +88,79 @@ TEST_CASE("adamw leaves a weight without gradient and decay where it is") {
   expect_equal("master", master, rounded({1.0, -2.0, 0.0, 1e-30, 3.0}, DType::f32));
 }
 
+TEST_CASE("adamw changes nothing where the scale of the gradient is NaN") {
+  for_each_device([](TestDevice& device) {
+    for (const std::int64_t length : {1, 64, 1003}) {
+      INFO(length << " elements");
+      GuardedTensors tensors(device);
+      const std::size_t count = usize(length);
+      const Vector before = random_values("x", count);
+      const Tensor grad = tensors.input("grad", {length}, DType::f32, Vector(count, std::nan("")));
+      const Tensor scale = tensors.input("grad_scale", {1}, DType::f32, {std::nan("")});
+      const Tensor master = tensors.updated("master", {length}, DType::f32, before);
+      const Tensor exp_avg = tensors.updated("exp_avg", {length}, DType::f32, before);
+      const Tensor exp_avg_sq = tensors.updated("exp_avg_sq", {length}, DType::f32, squares(before));
+      const Tensor param = tensors.updated("param", {length}, DType::bf16, before);
+      device.backend.adamw(grad, scale, options_at(3), master, exp_avg, exp_avg_sq, param);
+      expect_equal("master", master, rounded(before, DType::f32));
+      expect_equal("exp_avg", exp_avg, rounded(before, DType::f32));
+      expect_equal("exp_avg_sq", exp_avg_sq, squares(before));
+      expect_equal("param", param, rounded(before, DType::bf16));
+      tensors.expect_intact();
+    }
+  });
+}
+
+TEST_CASE("gradient_scale clips by the norm and refuses what no step may be made of") {
+  struct Case {
+    double squares, loss, max_norm, scale;
+  };
+  const double inf = std::numeric_limits<double>::infinity();
+  const double nan = std::nan("");
+  const std::vector<Case> cases{{4.0, 1.0, 1.0, 0.5},       {4.0, 1.0, 2.0, 1.0},
+                                {4.0, 1.0, 3.0, 1.0},       {0.0, 0.0, 1.0, 1.0},
+                                {9.0, 1.0, 0.0, 1.0},       {1.0e60, 1.0, 1.0, 1.0e-30},
+                                {1.0e38, 1.0, 0.0, 1.0},    {1.0e39, 1.0, 0.0, nan},
+                                {1.0e39, 1.0, 2.0e19, nan}, {1.0e39, 1.0, 1.0e19, 1.0e19 / std::sqrt(1.0e39)},
+                                {inf, 1.0, 1.0, nan},       {nan, 1.0, 1.0, nan},
+                                {4.0, inf, 1.0, nan},       {4.0, -inf, 0.0, nan},
+                                {4.0, nan, 1.0, nan}};
+  for_each_device([&](TestDevice& device) {
+    for (const Case& c : cases) {
+      INFO(c.squares << ", loss " << c.loss << ", at most " << c.max_norm);
+      GuardedTensors tensors(device);
+      const Tensor figures = tensors.input("figures", {2}, DType::f64, {c.squares, c.loss});
+      const Tensor scale = tensors.output("scale", {1}, DType::f32);
+      device.backend.gradient_scale(figures, c.max_norm, scale);
+      const double found = values_of(scale)[0];
+      if (std::isnan(c.scale)) {
+        CHECK(std::isnan(found));
+      } else {
+        CHECK(found == static_cast<double>(static_cast<float>(c.scale)));
+      }
+      tensors.expect_intact();
+    }
+  });
+}
+
+TEST_CASE("add_up adds one number after the other to what is there") {
+  for_each_device([](TestDevice& device) {
+    // In this order the ones are lost, in another they are not.
+    const Vector values{1.0, 0x1p53, 1.0, 1.0, -0x1p53, 0.25};
+    GuardedTensors tensors(device);
+    const Tensor x = tensors.input("x", {6}, DType::f64, values);
+    const Tensor none = tensors.input("none", {0}, DType::f64, {});
+    const Tensor sum = tensors.updated("sum", {1}, DType::f64, {2.0});
+    device.backend.add_up(none, sum);
+    expect_equal("sum", sum, {2.0});
+    device.backend.add_up(x, sum);
+    double expected = 2.0;
+    for (const double value : values) expected += value;
+    expect_equal("sum", sum, {expected});
+    tensors.expect_intact();
+  });
+}
+
 TEST_CASE("sum_of_squares adds up in double precision") {
   for_each_device([](TestDevice& device) {
     for (const std::int64_t length : {0, 1, 17, 1003, 200003}) {
@@ -145,6 +219,13 @@ TEST_CASE("adamw and sum_of_squares refuse wrong shapes and types, naming kernel
                   "[sum_of_squares] required sum");
   expect_contains(requirement_of([&] { device.backend.sum_of_squares(make({4}, DType::i32), make({1}, DType::f64)); }),
                   "[sum_of_squares] required x");
+  const Tensor figures = make({2}, DType::f64), number = make({1}, DType::f64);
+  expect_contains(requirement_of([&] { device.backend.gradient_scale(x, 1.0, scale); }),
+                  "[gradient_scale] required figures");
+  expect_contains(requirement_of([&] { device.backend.gradient_scale(figures, 1.0, number); }),
+                  "[gradient_scale] required scale");
+  expect_contains(requirement_of([&] { device.backend.add_up(x, number); }), "[add_up] required x");
+  expect_contains(requirement_of([&] { device.backend.add_up(figures, scale); }), "[add_up] required sum");
 }
 
 }  // namespace

@@ -70,7 +70,8 @@ Sent run_rank(Communicator& world, const Pass& pass) {
     sent.dispatch += group->counters().bytes_sent[static_cast<std::size_t>(Purpose::dispatch)];
     sent.combine += group->counters().bytes_sent[static_cast<std::size_t>(Purpose::combine)];
   }
-  for (const LayerStatistics& layer : model.take_statistics()) sent.choices.push_back(layer.expert_counts);
+  for (const LayerStatistics& layer : layer_statistics(model.take_statistics()))
+    sent.choices.push_back(layer.expert_counts);
   return sent;
 }
 

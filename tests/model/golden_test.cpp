@@ -53,7 +53,7 @@ void check_golden(const std::string& name, bool recompute_blocks) {
 
   double balance = 0.0;
   double z = 0.0;
-  const std::vector<LayerStatistics> layers = model.take_statistics();
+  const std::vector<LayerStatistics> layers = layer_statistics(model.take_statistics());
   for (const LayerStatistics& layer : layers) {
     balance += layer.auxiliary.balance / static_cast<double>(layers.size());
     z += layer.auxiliary.z / static_cast<double>(layers.size());

@@ -63,13 +63,13 @@ TEST_CASE("A step's choice statistics are those of all its micro-batches, and re
     look.observer = &reference;
     model.loss(context, golden.ids(context, "tokens"), golden.ids(context, "targets"), look);
   }
-  const std::vector<LayerStatistics> layers = model.take_statistics();
+  const std::vector<LayerStatistics> layers = layer_statistics(model.take_statistics());
   CHECK(layers[1].choice.num_tokens == info.tokens_per_step);
   CHECK(layers[1].choice.entropy == Approx(reference.entropy).epsilon(1e-6));
   CHECK(layers[1].choice.margin == Approx(reference.margin).epsilon(1e-5));
   CHECK(reference.entropy > 0.0);
   CHECK(reference.num_outputs == 2 * config.model.num_hidden_layers);
-  CHECK(model.take_statistics()[1].choice.num_tokens == 0);
+  CHECK(layer_statistics(model.take_statistics())[1].choice.num_tokens == 0);
 }
 
 }  // namespace

@@ -104,7 +104,7 @@ TEST_CASE("Tokens may have different numbers of experts, from one to all") {
   TestDevice device;
   TinyModel tiny(device, "top_p");
   tiny.loss();
-  const std::vector<LayerStatistics> statistics = tiny.model.take_statistics();
+  const std::vector<LayerStatistics> statistics = layer_statistics(tiny.model.take_statistics());
   std::int64_t assignments = 0;
   for (const std::int64_t count : statistics[0].expert_counts) assignments += count;
   CHECK(assignments >= 16);
@@ -115,7 +115,7 @@ TEST_CASE("Untrained state moves after a step and is named for checkpoints") {
   TestDevice device;
   TinyModel tiny(device, "bias_balanced");
   tiny.loss();
-  const std::vector<LayerStatistics> statistics = tiny.model.take_statistics();
+  const std::vector<LayerStatistics> statistics = layer_statistics(tiny.model.take_statistics());
   tiny.model.after_step(tiny.context, {{statistics[0].expert_counts}});
   const std::vector<RouterState> state = tiny.model.router_state();
   REQUIRE(state.size() == 1);

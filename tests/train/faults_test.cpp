@@ -84,6 +84,13 @@ std::vector<std::int64_t> marked_samples(const Config& config, std::int64_t step
   return samples;
 }
 
+// Figures of a step read at its end, as on the CPU, or during the next one, as on a GPU.
+TrainOptions early_or_late() {
+  TrainOptions options;
+  options.late_figures = GENERATE(false, true);
+  return options;
+}
+
 std::string values_of_model(Trainer& trainer) {
   const Tensor& values = trainer.model().parameters().values();
   return {static_cast<const char*>(values.raw()), values.nbytes()};
@@ -114,7 +121,7 @@ TEST_CASE("The first tensor that is not finite is named with its layer and the s
   const Config config = config_of(directory, "softmax", "fp32",
                                   {"optimizer.lr=0.0", "train.recompute=" + recompute, "train.max_bad_steps=100",
                                    "validation.every=0", "train.steps=24"});
-  TinyTrainer tiny(config);
+  TinyTrainer tiny(config, early_or_late());
   mark_tokens(tiny.trainer);
   set_column(tiny.trainer, poison.parameter, huge, poison.first_row, poison.stride);
   tiny.trainer.run();
@@ -142,7 +149,7 @@ TEST_CASE("A gradient that leaves the range of its type is found in backward ord
   const TemporaryDirectory directory;
   prepare(directory);
   const Config config = config_of(directory, "softmax", "fp32", {"train.max_bad_steps=1", "validation.every=0"});
-  TinyTrainer tiny(config);
+  TinyTrainer tiny(config, early_or_late());
   mark_tokens(tiny.trainer);
   // Dimension 0 of the stream is 0, so huge weights that read it change no value, only the gradient that comes back.
   set_column(tiny.trainer, "lm_head.weight", huge, 7, 1000);
@@ -163,7 +170,7 @@ TEST_CASE("The gradient of a single weight that is not finite is found by its st
   const TemporaryDirectory directory;
   prepare(directory);
   const Config config = config_of(directory, "softmax", "fp32", {"train.max_bad_steps=1"});
-  TinyTrainer tiny(config);
+  TinyTrainer tiny(config, early_or_late());
   GradientSlot* slot = parameter(tiny.trainer, "model.layers.1.mlp.experts.down_proj").variable.slot.get();
   slot->on_complete = [slot] { slot->gradient.data<float>()[slot->gradient.numel() - 1] = nan_value; };
   CHECK_THROWS_AS(tiny.trainer.run(), Error);
@@ -177,7 +184,7 @@ TEST_CASE("What does not appear again when the step is repeated is said to be th
   const TemporaryDirectory directory;
   prepare(directory);
   const Config config = config_of(directory, "uoe", "bf16", {"train.max_bad_steps=2"});
-  TinyTrainer tiny(config);
+  TinyTrainer tiny(config, early_or_late());
   GradientSlot* slot = parameter(tiny.trainer, "lm_head.weight").variable.slot.get();
   int calls = 0;
   slot->on_complete = [&] { slot->gradient.data<float>()[0] = ++calls == 4 ? nan_value : 0.0F; };
@@ -199,7 +206,7 @@ TEST_CASE("Weights that are not finite are named, no checkpoint of them is writt
       config_of(directory, routing, "fp32", {"train.max_bad_steps=3", "checkpoint.every=1", "validation.every=1"});
   std::string error;
   {
-    TinyTrainer tiny(config);
+    TinyTrainer tiny(config, early_or_late());
     const auto poison = [&] {
       if (tiny.trainer.step() == 4) {
         const Tensor data = parameter(tiny.trainer, "model.layers.1.mlp.experts.down_proj").variable.data;
@@ -231,7 +238,7 @@ TEST_CASE("Bad steps in a row are counted over a stop and a resume") {
   prepare(directory);
   const Config config = config_of(directory, "softmax", "fp32", {"train.max_bad_steps=4", "validation.every=0"});
   {
-    TinyTrainer tiny(config);
+    TinyTrainer tiny(config, early_or_late());
     const Tensor head = parameter(tiny.trainer, "lm_head.weight").variable.data;
     for (std::int64_t i = 0; i < head.numel(); ++i) head.data<float>()[i] = i % 2 == 0 ? huge : -huge;
     CHECK_FALSE(tiny.trainer.run([&] { return tiny.trainer.step() == 2; }));
@@ -243,7 +250,7 @@ TEST_CASE("A loss that is infinite while its gradient is not changes nothing") {
   const TemporaryDirectory directory;
   prepare(directory);
   const Config config = config_of(directory, "softmax", "fp32", {"train.max_bad_steps=1", "validation.every=0"});
-  TinyTrainer tiny(config);
+  TinyTrainer tiny(config, early_or_late());
   // Logits of plus and minus 3e38: each is finite, the difference of two is not.
   set_column(tiny.trainer, "model.embed_tokens.weight", 1.0F);
   set_column(tiny.trainer, "lm_head.weight", 0.5F * huge, 0, 2);
@@ -260,7 +267,7 @@ TEST_CASE("A gradient whose squares leave fp32 changes nothing") {
   prepare(directory);
   const Config config = config_of(directory, "softmax", "fp32",
                                   {"train.max_bad_steps=1", "optimizer.grad_clip=0.0", "validation.every=0"});
-  TinyTrainer tiny(config);
+  TinyTrainer tiny(config, early_or_late());
   GradientSlot* slot = parameter(tiny.trainer, "lm_head.weight").variable.slot.get();
   slot->on_complete = [slot] { slot->gradient.data<float>()[0] = 1.0e30F; };
   const std::string before = values_of_model(tiny.trainer);
@@ -280,7 +287,7 @@ TEST_CASE("Spikes are logged, and with skip their steps change nothing") {
   const Config config = named("r", "6");
   std::map<std::int64_t, std::string> values;
   {
-    TinyTrainer tiny(config);
+    TinyTrainer tiny(config, early_or_late());
     tiny.trainer.run([&] {
       values[tiny.trainer.step()] = values_of_model(tiny.trainer);
       return false;

@@ -128,6 +128,48 @@ TEST_CASE("Resuming on the same layout has the bits of a run without a break") {
         tensors_of(checkpoint_path(ranks_config(whole, routing, {4, 2}), 12)));
 }
 
+TEST_CASE("Ranks that read their figures late have the rows and the bits of ranks that read them at once") {
+  const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe");
+  const auto run = [&](bool late) {
+    const TemporaryDirectory directory;
+    prepare(directory);
+    Config config = ranks_config(directory, routing, {4, 2}, {"checkpoint.every=0", "validation.every=5"});
+    config.parallel.verify_every = 0;
+    run_thread_ranks(4, {}, [&](Communicator& world) {
+      PosixFileLayer files;
+      Log log("", Screen::none);
+      Runtime runtime(config.train, log, world);
+      TrainOptions options;
+      options.late_figures = late;
+      Trainer trainer(config, runtime, files, log, options);
+      GradientSlot* slot = trainer.model().parameters().parameters().front().variable.slot.get();
+      int calls = 0;
+      const auto send = slot->on_complete;
+      slot->on_complete = [&, slot] {
+        if (++calls == 3 && world.rank() == 2) slot->gradient.data<float>()[0] = std::nanf("");
+        send();
+      };
+      trainer.run();
+    });
+    std::vector<Json> rows = rows_of(config);
+    const Json refused = events_of(config, "non_finite_step").at(0)["step"];
+    for (Json& row : rows) {
+      for (const char* key : {"seconds", "tokens_per_second"}) row.erase(key);
+      if (!late || !row.contains("bytes_sent")) continue;
+      // Ranks that do not know yet that a step was refused bring each other the old values.
+      if (row["step"] == refused) row["bytes_sent"].erase("parameters");
+      // The loss travels with the norm: rank 0 sends one double more.
+      row["bytes_sent"]["gradients"] = row["bytes_sent"]["gradients"].get<std::int64_t>() - 8;
+    }
+    return std::pair(rows, tensors_of(checkpoint_path(config, 12)));
+  };
+  const auto [early_rows, early_tensors] = run(false);
+  const auto [late_rows, late_tensors] = run(true);
+  REQUIRE(early_rows.size() == 12 + 1 + 4);
+  CHECK(late_rows == early_rows);
+  CHECK((late_tensors == early_tensors));
+}
+
 TEST_CASE("A copy of a parameter that has drifted ends the run and is named") {
   const TemporaryDirectory directory;
   prepare(directory);

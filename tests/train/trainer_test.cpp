@@ -36,6 +36,36 @@ TEST_CASE("A run that was interrupted and resumed ends with the bits of one that
   CHECK(checkpoint_tensors(config) == checkpoint_tensors(config_of(whole, routing, precision)));
 }
 
+TEST_CASE("A run whose figures are read late has the rows and the bits of one that reads them at once") {
+  const auto routing = GENERATE(as<std::string>{}, "softmax", "uoe", "aoe");
+  const TemporaryDirectory directory;
+  prepare(directory);
+  const auto run = [&](const std::string& name, bool late) {
+    const Config config =
+        config_of(directory, routing, "bf16", {"run.name=" + name, "validation.every=5", "checkpoint.every=7"});
+    TrainOptions options;
+    options.late_figures = late;
+    TinyTrainer tiny(config, options);
+    // A gradient that is bad for once, at step 3, in the middle of steps that are not waited for.
+    GradientSlot* slot = tiny.trainer.model().parameters().parameters().back().variable.slot.get();
+    int calls = 0;
+    slot->on_complete = [&, slot] {
+      if (++calls == 6) slot->gradient.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+    };
+    CHECK_FALSE(tiny.trainer.run([&] { return tiny.trainer.step() == 9; }));
+    std::vector<Json> rows = rows_of(config);
+    for (Json& row : rows) {
+      for (const char* key : {"seconds", "tokens_per_second"}) row.erase(key);
+    }
+    return std::pair(rows, checkpoint_tensors(config));
+  };
+  const auto [early_rows, early_tensors] = run("early", false);
+  const auto [late_rows, late_tensors] = run("late", true);
+  REQUIRE(early_rows.size() == 9 + 1 + 2);  // steps, one event, validation before the first and after the fifth
+  CHECK(late_rows == early_rows);
+  CHECK((late_tensors == early_tensors));
+}
+
 TEST_CASE("Validation rows hold every set, and training rows what the experts got") {
   const TemporaryDirectory directory;
   prepare(directory);
