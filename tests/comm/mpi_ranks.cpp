@@ -1,5 +1,5 @@
 // One rank of the tests of a transport that mpirun starts: mpirun -np N mpi_ranks or nccl_ranks
-// [cases | late | different | longer | failing | killed | stuck].
+// [cases | late | different | longer | failing | killed | stuck | broken].
 #include <unistd.h>
 
 #include <chrono>
@@ -33,6 +33,7 @@ void go_wrong(RanksWorld& ranks, const std::string& how) {
     if (how == "failing") fail("disk", "required room, found none");
     if (how == "killed") std::raise(SIGKILL);
     if (how == "stuck") ranks.stop_device();
+    if (how == "broken") ranks.break_transfer();
   }
   world.all_reduce(x, Purpose::gradients);
 }
@@ -64,6 +65,8 @@ static int run_rank(const std::string& what) {
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rank %d: %s\n", session->world().rank(), error.what());
+    // The others are to find it out by themselves.
+    if (what == "broken") std::this_thread::sleep_for(std::chrono::duration<double>(3.0 * options.timeout_seconds));
     session->abort(1);
   }
   return 0;

@@ -10,6 +10,7 @@ class MpiWorld final : public RanksWorld {
   Communicator& world() override { return host_; }
   std::string take_reports() override { return {}; }
   void stop_device() override { fail("tests", "required ranks with a device to stop, found ranks without"); }
+  void break_transfer() override { fail("tests", "required ranks with a device to break, found ranks without"); }
 
  private:
   Communicator& host_;

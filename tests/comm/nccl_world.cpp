@@ -167,6 +167,7 @@ class NcclWorld final : public RanksWorld {
   Communicator& world() override { return *world_; }
   std::string take_reports() override { return take_device_reports(); }
   void stop_device() override { stop_stream(device_->compute_stream()); }
+  void break_transfer() override { break_next_transfer(); }
 
  private:
   std::unique_ptr<CudaDevice> device_;

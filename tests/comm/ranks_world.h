@@ -16,6 +16,8 @@ class RanksWorld {
   virtual std::string take_reports() = 0;
   /// From now on nothing that is put on this rank's device is carried out, while the rank itself goes on.
   virtual void stop_device() = 0;
+  /// The next transfer between GPUs that starts never ends on this rank, and its library says so 0.3 s later.
+  virtual void break_transfer() = 0;
 };
 
 /// Which one is a matter of linking.
@@ -23,6 +25,8 @@ std::unique_ptr<RanksWorld> make_ranks_world(Communicator& host);
 
 /// Of a world of GPUs: the emulated stream stands still (tests/gpu/nccl_ranks.cpp).
 void stop_stream(void* stream);
+/// The emulated network fails in the next transfer.
+void break_next_transfer();
 
 /// main() of one rank (mpi_ranks.cpp).
 int run_ranks_main(int argc, char** argv);

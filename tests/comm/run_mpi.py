@@ -18,6 +18,11 @@ EXPECTED = {
     "killed": (False, ["signal 9"]),
     "stuck": (False, ["required every rank of group 'world' to take part in all_reduce of 300000 f32 (sum, gradients)",
                       "within 2 s, found it started by all of them, but not at its end", "this is rank", "at step 7"]),
+    "broken": (False, ["rank {last}: [communication] required all_reduce of 300000 f32 (sum, gradients) to succeed, found: "
+                       "a transfer: ", "this is rank {last} in group 'world', operation ",
+                       "rank 0: [communication] required every rank of group 'world' to take part in all_reduce of 300000 "
+                       "f32 (sum, gradients) within 2 s, found it started by all of them, but not at its end; this is "
+                       "rank 0 in group 'world', operation ", "at step 7"]),
 }
 LIMIT = 15
 

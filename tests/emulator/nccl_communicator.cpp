@@ -141,6 +141,19 @@ ncclResult_t nccl_enqueued(NcclState& state) {
   return ncclInProgress;
 }
 
+static std::optional<NcclFailure>& planned_failure() {
+  static std::optional<NcclFailure> instance;
+  return instance;
+}
+
+std::optional<NcclFailure> take_nccl_failure() {
+  return std::exchange(planned_failure(), std::nullopt);
+}
+
+void break_next_nccl_operation(ncclResult_t status, double seconds_until_known) {
+  planned_failure() = NcclFailure{status, seconds_until_known};
+}
+
 void set_nccl_async_error(ncclComm_t comm, ncclResult_t status) {
   if (const auto state = find_nccl(comm, "set_nccl_async_error")) state->async_error = status;
 }

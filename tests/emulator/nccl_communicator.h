@@ -3,9 +3,11 @@
 #include <mpi.h>
 #include <nccl.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -84,6 +86,14 @@ struct NcclHeader {
 NcclHeader nccl_header(const NcclCall& call);
 std::string nccl_header_text(const NcclHeader& header);
 
+/// A failure of the network that is planned for the next operation (nccl_control.h).
+struct NcclFailure {
+  ncclResult_t status = ncclSuccess;
+  double seconds_until_known = 0;
+};
+/// It, once; none else.
+std::optional<NcclFailure> take_nccl_failure();
+
 /// An operation on a stream. Those of a communicator run one after the other, in the order of their calls, also when
 /// they are on different streams, as in NCCL.
 class NcclOperation {
@@ -101,7 +111,12 @@ class NcclOperation {
       if (!started_) {
         if (comm_->num_ended != turn_) return false;
         started_ = true;
-        start();
+        failure_ = take_nccl_failure();
+        if (!failure_) start();
+      }
+      if (failure_) {
+        fail();
+        return false;
       }
       if (!advance()) return false;
     }
@@ -121,8 +136,15 @@ class NcclOperation {
   NcclState& comm() const { return *comm_; }
 
  private:
+  void fail() {
+    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - start_;
+    if (since.count() > failure_->seconds_until_known) comm_->async_error = failure_->status;
+  }
+
   std::shared_ptr<NcclState> comm_;
   std::uint64_t turn_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::optional<NcclFailure> failure_;
   bool started_ = false;
   bool ended_ = false;
 };

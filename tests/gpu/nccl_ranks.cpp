@@ -1,11 +1,16 @@
 #include "comm/ranks_world.h"
 #include "emulator/internal.h"
+#include "emulator/nccl_control.h"
 #include "support/emulator_options.h"
 
 namespace artel {
 
 void stop_stream(void* stream) {
   emulator::enqueue(static_cast<cudaStream_t>(stream), "nothing, for ever", [] { return false; });
+}
+
+void break_next_transfer() {
+  emulator::break_next_nccl_operation(ncclRemoteError, 0.3);
 }
 
 }  // namespace artel
