@@ -164,6 +164,12 @@ Place place_of(const Waiting& collective);
 /// Reports an access of the running thread, if there is one, to an address that is no multiple of `alignment`.
 void check_alignment(const void* p, std::size_t alignment, const void* pc);
 
+// ---- symbols.cpp ----
+/// Whether code lies in the program itself, not in a library.
+bool is_in_program(const void* pc);
+/// "artel::Trainer::step", the function that holds the call which returns to pc; slow.
+std::string function_at(const void* pc);
+
 // ---- wmma.cpp ----
 /// A new random layout of fragments if the seed is a new one.
 void begin_fragments();

@@ -18,6 +18,7 @@ Range device_heap;
 namespace {
 
 constexpr std::size_t alignment = 256;
+constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 constexpr std::size_t red_zone_bytes = 256;
 constexpr int red_zone_byte = 0xfb;
 
@@ -90,12 +91,17 @@ void fill_red_zone(const Allocation& allocation) {
 void make_heap() {
   if (device_heap.begin != nullptr) return;
   const std::size_t bytes = config().heap_bytes;
-  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
+  void* const mapping = mmap(nullptr, bytes + huge_page_bytes, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) {
     std::fprintf(stderr, "emulator: required %zu bytes of address space for device memory, found less\n", bytes);
     std::abort();
   }
-  device_heap = {static_cast<char*>(memory), static_cast<char*>(memory) + bytes};
+  const auto address = reinterpret_cast<std::uintptr_t>(mapping);
+  char* const memory = static_cast<char*>(mapping) + (huge_page_bytes - address % huge_page_bytes) % huge_page_bytes;
+  device_heap = {memory, memory + bytes};
+  // DeviceAccess changes all of it at once, which takes long with small pages.
+  madvise(memory, bytes, MADV_HUGEPAGE);
   heap().next = begin_of_heap() + red_zone_bytes;
   poison_region(memory, bytes);
 }
@@ -105,6 +111,7 @@ char* heap_reserve(std::size_t bytes) {
   Heap& h = heap();
   // Without the second condition a size near 2^64 would wrap around.
   if (bytes > static_cast<std::size_t>(device_heap.end - device_heap.begin)) return nullptr;
+  const DeviceAccess access;
   const std::size_t needed = extent(bytes);
   char* begin = find_gap(h.next, needed);
   if (begin == nullptr) begin = find_gap(begin_of_heap() + red_zone_bytes, needed);
@@ -120,6 +127,7 @@ char* heap_reserve(std::size_t bytes) {
 }
 
 void heap_make_live(char* begin) {
+  const DeviceAccess access;
   Allocation& allocation = heap().allocations.at(begin);
   allocation.live = true;
   unpoison_region(begin, allocation.bytes);
@@ -131,6 +139,7 @@ void heap_release(char* begin, const Label& by) {
   Heap& h = heap();
   const auto it = h.allocations.find(begin);
   if (it == h.allocations.end()) return;
+  const DeviceAccess access;
   heap_check_red_zones(by);
   const std::size_t bytes = it->second.bytes;
   forget_uses(begin, bytes);
@@ -182,6 +191,7 @@ bool heap_check(const void* p, std::size_t bytes, const Label& user, const char*
 
 void heap_check_red_zones(const Label& user) {
   if (built_with_address_sanitizer || checks_memory()) return;
+  const DeviceAccess access;
   for (const auto& [begin, allocation] : heap().allocations) {
     const char* const end = begin + allocation.bytes;
     const std::size_t bytes = static_cast<std::size_t>(begin + extent(allocation.bytes) - end);

@@ -51,6 +51,16 @@ inline bool is_device(const void* p) {
   return device_heap.contains(p);
 }
 
+/// While one of these exists, device memory can be accessed; else an access is reported (Config::guard). Whatever
+/// touches device memory makes one: an operation that runs, the heap.
+class DeviceAccess {
+ public:
+  DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+  ~DeviceAccess();
+};
+
 // ---- Hooks of the heap and of copies into the checking runtime (check.cpp); nothing in a plain build ----
 
 /// [p, p + bytes) of device memory became an allocation with unknown contents, or stopped being one.

@@ -22,6 +22,12 @@ std::set<int> lines_of_bug(const std::string& file, const std::string& name) {
   return lines;
 }
 
+bool has_huge_pages() {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string line;
+  return std::getline(file, line) && line.find("[never]") == std::string::npos;
+}
+
 struct Bug {
   const char* file;
   const char* name;
@@ -223,6 +229,22 @@ TEST_CASE("use after free and pointers of the wrong side are reported") {
                       const DeviceArray<float> x(numbers<float>(128));
                       CHECK(planted::device_pointer_on_host(x.data()) == 3);
                     }});
+}
+
+TEST_CASE("code of the host that touches device memory is reported in every build, wherever it is") {
+  const Session session;
+  const DeviceArray<float> x(numbers<float>(100));
+  const float* on_host = x.data();
+  CHECK(on_host[42] == 42);
+  INFO(reports());
+  CHECK(num_reported("memcheck", {"code of the host touches device memory, in "}) == (has_huge_pages() ? 1 : 0));
+  emulator::clear_errors();
+  CHECK(x.values()[7] == 7);
+  CHECK(reports().empty());
+  emulator::config().guard = false;
+  CHECK(x.values()[8] == 8);
+  CHECK(on_host[9] == 9);
+  CHECK(reports().empty());
 }
 
 TEST_CASE("races between blocks, and between atomic operations and others, are reported") {

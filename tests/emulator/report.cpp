@@ -34,13 +34,14 @@ std::string base_name(const std::string& path) {
 
 }  // namespace
 
+// Constants at first, so that they are there before anything is constructed.
 Config& config() {
-  static Config instance;
+  static constinit Config instance;
   return instance;
 }
 
 Stats& stats() {
-  static Stats instance;
+  static constinit Stats instance;
   return instance;
 }
 

@@ -80,7 +80,10 @@ TEST_CASE("Memory starts as NaN, and freed memory is not given again at once") {
   void* first = nullptr;
   REQUIRE(cudaMalloc(&first, 1000) == cudaSuccess);
   float value = 0;
-  std::memcpy(&value, first, sizeof value);
+  {
+    const emulator::DeviceAccess access;
+    std::memcpy(&value, first, sizeof value);
+  }
   REQUIRE(std::isnan(value));
   std::size_t free_bytes = 0;
   std::size_t total_bytes = 0;

@@ -26,6 +26,7 @@ double milliseconds() {
 
 /// false: it has to be called again.
 bool run_operation(Operation& operation) {
+  const DeviceAccess access;
   running() = &operation;
   bool ended = true;
   if (operation.started || use_now(operation.uses)) ended = operation.run();

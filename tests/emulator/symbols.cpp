@@ -1,7 +1,9 @@
 #include <link.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
@@ -13,6 +15,8 @@
 namespace emulator {
 
 namespace {
+
+constexpr const char* program_path = "/proc/self/exe";
 
 struct Module {
   std::string path;
@@ -33,7 +37,7 @@ Module find_module(const void* address) {
           const std::uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
           if (segment.p_type != PT_LOAD || wanted.address < begin || wanted.address >= begin + segment.p_memsz)
             continue;
-          wanted.found.path = info->dlpi_name[0] == '\0' ? "/proc/self/exe" : info->dlpi_name;
+          wanted.found.path = info->dlpi_name[0] == '\0' ? program_path : info->dlpi_name;
           wanted.found.offset = wanted.address - info->dlpi_addr;
           return 1;
         }
@@ -96,6 +100,15 @@ const std::vector<Frame>& frames_of(const void* address) {
 }
 
 }  // namespace
+
+bool is_in_program(const void* pc) {
+  return find_module(pc).path == program_path;
+}
+
+std::string function_at(const void* pc) {
+  const std::vector<Frame>& frames = frames_of(static_cast<const char*>(pc) - 1);
+  return frames.empty() ? "?" : frames.back().function;
+}
 
 Place place_of(const void* pc) {
   if (pc == nullptr) return {};

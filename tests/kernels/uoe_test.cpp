@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
@@ -222,6 +223,39 @@ TEST_CASE("an expert whose routing neurons are silent bids zero and gets no grad
       CHECK(bids[i / 12] == 0.0);
       CHECK(gradient[i] == 0.0);  // SiLU(0) = 0 and P = 0: nothing passes but through the bid
     }
+  });
+}
+
+TEST_CASE("a token whose values are no numbers chooses the first experts and leaves other tokens alone") {
+  const Case c{3, 70, 3, 4};
+  const std::size_t row = 70 * 2 * 3;
+  for_each_device([&](TestDevice& device) {
+    for_each_combination([&](BidOptions options) {
+      options.top_k.top_k = c.top_k;
+      INFO(describe(c, DType::f32, options));
+      GuardedTensors tensors(device);
+      Vector values = gate_up_for(c, DType::f32);
+      std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(row), row, std::nan(""));
+      const Forward forward(device, tensors, c, DType::f32, values, options);
+      const Ids ids = ids_of(forward.ids);
+      CHECK(Ids(ids.begin() + 4, ids.begin() + 8) == Ids{0, 1, 2, 3});
+      const Tensor dhidden = tensors.input("dhidden", {3, 210}, DType::f32, random_values("dhidden", 630));
+      const Tensor dgate_up = tensors.output("dgate_up", forward.gate_up.shape(), DType::f32);
+      device.backend.uoe_bids_backward(forward.gate_up, forward.bids, forward.probs, forward.lse, forward.ids,
+                                       forward.weights, {}, dhidden, options, {}, dgate_up);
+      const Vector gradient = values_of(dgate_up), hidden = values_of(forward.hidden);
+      const auto is_finite = [](double x) { return std::isfinite(x); };
+      for (const std::size_t token : {0, 2}) {
+        const auto of_token = [token](const Vector& x, std::size_t size) {
+          const auto begin = x.begin() + static_cast<std::ptrdiff_t>(token * size);
+          return Vector(begin, begin + static_cast<std::ptrdiff_t>(size));
+        };
+        const Vector of_hidden = of_token(hidden, row / 2), of_gradient = of_token(gradient, row);
+        CHECK(std::all_of(of_hidden.begin(), of_hidden.end(), is_finite));
+        CHECK(std::all_of(of_gradient.begin(), of_gradient.end(), is_finite));
+      }
+      tensors.expect_intact();
+    });
   });
 }
 
