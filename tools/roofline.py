@@ -7,13 +7,16 @@ and the time below which the machine cannot stay: the larger of bytes / bandwidt
 that starting a kernel takes. `expected` divides bytes and operations by the shares of bandwidth and rate that well-made
 kernels reach. One GPU, tokens spread evenly over the experts.
 
---check ARTEL compares parameters and operations with those of `artel describe`, which counts them on its own.
+--each prints one call of every kernel instead, --check-calls ARTEL compares how often kernels are called with `artel
+bench`. --check ARTEL compares parameters and operations with those of `artel describe`, which counts them on its own.
 """
 import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from model_config import ModelConfig
 from run_config import load_config
@@ -29,7 +32,7 @@ REACH_PRODUCTS = 0.6
 REACH_MEMORY = 0.8
 LAUNCH_SECONDS = 4e-6
 LOGITS_PER_CHUNK = 1 << 28  # src/ops/ops.cpp, for GPUs
-F32, I32 = 4, 4
+F64, F32, I32 = 8, 4, 4
 
 
 @dataclass
@@ -146,6 +149,7 @@ class Step:
         self.add("load_balance", "", 2 * n * F32, times=times)
         self.add("routing_statistics", "", t * n * F32 + (rows + t) * I32, times=times)
         self.add("sort_by_expert", "", 3 * rows * I32, times=times)
+        self.add("slot_rows", "token of slot", (t + rows) * I32, times=times)
         self.add("gather_rows", "token of row", 3 * rows * I32, times=times)
         self.forward("gather_rows", "tokens to experts", rows * (2 * d * a + I32), times=times)
         self.forward("gather_rows", "weights", rows * 3 * F32, times=times)
@@ -184,6 +188,7 @@ class Step:
         self.linear("low-rank gates", t, m.hidden_size, n * low, times)
         self.forward("row_norms", "", cached + t * n * F32, times=times)
         self.add("row_norms_backward", "", 3 * cached + 2 * t * n * F32, times=times)
+        self.forward("slot_rows", "chosen gates", (t + 2 * t * k) * I32, times=times)
         self.forward("gather_rows", "low-rank gates", chosen, times=times)
         self.add("fill", "their gradient", cached, times=times)
         self.add("scatter_add_rows", "their gradient", chosen + t * k * low * a, times=times)
@@ -197,20 +202,24 @@ class Step:
     def head(self):
         m, t, a = self.model, self.tokens, self.act
         d, v = m.hidden_size, m.vocab_size
-        rows = min(t, max(64, LOGITS_PER_CHUNK // v))
-        chunks = t / rows
+        chunks = -(-t // max(64, LOGITS_PER_CHUNK // v))
+        rows = t / chunks
         flops = 2.0 * rows * d * v
         logits, w, x = rows * v * F32, v * d * a, rows * d * a
         self.add("linear", "logits", x + w + logits, flops, chunks)
         self.add("cross_entropy", "", 2 * logits + rows * (I32 + F32), times=chunks)
         self.add("linear_backward_data", "logits", logits + w + x, flops, chunks)
         self.add("linear_backward_weight", "logits", logits + x + 2 * F32 * v * d, flops, chunks)
+        self.add("sum", "losses", t * F32)
+        self.add("add_up", "losses of micro-batches", 3 * F64)
 
     def update(self):
         count = self.parameters()
         once = 1.0 / self.num_micro
         self.add("fill", "gradients", count * F32, times=once)
         self.add("sum_of_squares", "gradients", count * F32, times=once)
+        self.add("add_up", "sums of squares", 3 * F64, times=once)
+        self.add("gradient_scale", "", 2 * F64 + F32, times=once)
         self.add("adamw", "", count * (7 * F32 + (self.act if self.act == 2 else 0)), times=once)
 
     def parameters(self):
@@ -231,6 +240,29 @@ class Step:
         norms = 2 * d + (2 * h if m.qk_norm else 0)
         tables = m.vocab_size * d * (1 if m.tie_word_embeddings else 2)
         return m.num_hidden_layers * (attention + layer + norms) + d + tables
+
+
+def beside(step):
+    """Kernels that no step of this config calls, or calls with other sizes: documents, generation, several ranks."""
+    m, t, a = step.model, step.tokens, step.act
+    heads, kv, h, seq = m.num_attention_heads, m.num_key_value_heads, m.head_dim, step.seq
+    qkv, y, lse, starts = t * (heads + 2 * kv) * h * a, t * heads * h * a, t * heads * F32, t * I32
+    length = min(seq, 512)
+    pairs = 0.5 * t * heads * (length + 1)
+    documents = f"documents of {length}"
+    cache = seq * 2 * kv * h * a
+    ranks, bucket = 8, 1 << 22  # src/train/trainer.cpp: elements of a bucket
+    calls = [("attention", documents, qkv + y + lse + starts, 2 * 2 * pairs * h),
+             ("attention_backward", documents, 2 * qkv + 2 * y + lse + starts, 5 * 2 * pairs * h),
+             ("rope", documents, 2 * qkv + starts, 0),
+             ("store_keys_values", "one token", 2 * 2 * kv * h * a, 0),
+             ("cached_attention", f"one token behind {seq - 1}", cache + 2 * heads * h * a, 2 * 2 * heads * seq * h),
+             ("reduce_rank_parts", f"a bucket of {bucket} f32, {ranks} ranks", (ranks + 1) * bucket // ranks * F32, 0),
+             ("copy", "[T, d] act", 2 * t * m.hidden_size * a, 0),
+             ("add", "[T, d] act", 3 * t * m.hidden_size * a, 0)]
+    rstd = t * (heads + kv) * F32
+    calls += [("rope", "qk_norm", 2 * qkv + rstd, 0), ("rope_backward", "qk_norm", 3 * qkv + rstd, 0)]
+    return [Call(name, what, 1, moved, float(flops), step.unit) for name, what, moved, flops in calls]
 
 
 def seconds(call, machine, reach_products=1.0, reach_memory=1.0):
@@ -264,6 +296,55 @@ def summary_of(step, machine, rows):
             "tokens_per_second_expected": tokens / total["expected_ms"] * 1e3}
 
 
+def print_each(step, others, machine):
+    """One call of every kernel: of the step, of `others` what the step does not call, and of beside()."""
+    calls = list(step.calls)
+    names = {call.name for call in calls}
+    for other in others:
+        calls += [call for call in other.calls if call.name not in names]
+        names |= {call.name for call in other.calls}
+    calls += beside(step)
+    print("| kernel | of | MB | GFLOP | least µs | expected µs |\n|---|---|---:|---:|---:|---:|")
+    seen = set()
+    for call in sorted(calls, key=lambda call: call.name):
+        line = (f"| {call.name} | {call.what} | {call.bytes / 1e6:.4g} | {call.flops / 1e9:.4g} | "
+                f"{seconds(call, machine) * 1e6:.1f} | "
+                f"{seconds(call, machine, REACH_PRODUCTS, REACH_MEMORY) * 1e6:.1f} |")
+        if line not in seen:
+            print(line)
+        seen.add(line)
+
+
+CALLS_CONFIG = """
+run: {{name: calls, directory: {folder}}}
+model: {{vocab_size: 64, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1,
+  max_position_embeddings: 16, num_experts: {experts}, num_experts_per_tok: 2, moe_intermediate_size: 24,
+  intermediate_size: 48, shared_expert_intermediate_size: 16, routing: {{type: {routing}}}}}
+data: {{train: [{{path: {folder}/none.bin}}]}}
+train: {{global_batch_size: 4, micro_batch_size: 2, precision: fp32, recompute: {recompute}, threads: 1, device: cpu}}
+"""
+# Not called on the CPU as on a GPU, or of no size: figures that the host passes on, the gradient of the loss itself.
+NOT_COUNTED = {"upload", "download", "add_up", "fill"}
+
+
+def check_calls(artel):
+    """Kernels and how often a step calls them are those of `artel bench`, for every routing, recomputed and not."""
+    for routing, recompute in ((r, c) for r in ("uoe", "softmax", "aoe", "dense") for c in ("none", "block")):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "calls.yaml"
+            path.write_text(CALLS_CONFIG.format(folder=folder, recompute=recompute, experts=0 if routing == "dense" else 8,
+                                                routing="uoe" if routing == "dense" else routing))
+            answer = subprocess.run([artel, "bench", "-c", path, "--steps", "1", "--json"], capture_output=True,
+                                    text=True, check=True)
+            found = {row["name"]: round(row["calls"]) for row in json.loads(answer.stdout)["kernels"]}
+            expected = {row["kernel"]: round(row["calls"])
+                        for row in rows_of(Step(load_config(path), bf16=False), MACHINES["h100"])}
+        differ = [f"{name}: {expected.get(name, 0)} calls, found {found.get(name, 0)}"
+                  for name in sorted({*found, *expected} - NOT_COUNTED) if found.get(name, 0) != expected.get(name, 0)]
+        if differ:
+            sys.exit(f"roofline: {routing}, recompute {recompute}: required " + "; ".join(differ))
+
+
 def check(step, config, artel):
     """Parameters and operations per token are those of `artel describe`, but for the scores computed again by attention."""
     text = subprocess.run([artel, "describe", "-c", config, "--json"], capture_output=True, text=True, check=True).stdout
@@ -295,18 +376,27 @@ def print_table(rows, summary, markdown):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config")
+    parser.add_argument("config", nargs="?")
     parser.add_argument("--machine", choices=MACHINES, default="h100")
     parser.add_argument("--fp32", action="store_true", help="activations of 4 bytes, products of fp32")
     parser.add_argument("--calls", action="store_true", help="with --json: every call with its operands' sizes too")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--each", nargs="*", metavar="CONFIG", help="one call of every kernel, with the kernels that "
+                        "only these other configs call")
     parser.add_argument("--check", metavar="ARTEL")
+    parser.add_argument("--check-calls", metavar="ARTEL", help="no CONFIG: tiny models of every routing")
     arguments = parser.parse_args()
+    if arguments.check_calls:
+        return check_calls(arguments.check_calls)
+    if not arguments.config:
+        parser.error("CONFIG is missing")
     machine = MACHINES[arguments.machine]
     step = Step(load_config(arguments.config), bf16=not arguments.fp32)
     if arguments.check:
         check(step, arguments.config, arguments.check)
+    if arguments.each is not None:
+        return print_each(step, [Step(load_config(other), bf16=not arguments.fp32) for other in arguments.each], machine)
     rows = rows_of(step, machine)
     summary = summary_of(step, machine, rows)
     if arguments.json:
