@@ -17,6 +17,9 @@
 namespace artel {
 namespace {
 
+// What ranks need to be loaded and to find each other counts too, before any of them can be said to stand still.
+constexpr double least_seconds_to_start = 15.0;
+
 std::string mpi_error_text(int code) {
   char text[MPI_MAX_ERROR_STRING] = {};
   int length = 0;
@@ -247,7 +250,7 @@ class Session final : public MpiSession {
       fail("MPI", "required a process that has not used MPI before: it can be started once only");
     }
     int provided = 0;
-    const BlockingCall call("MPI_Init", timeout_seconds_);
+    const BlockingCall call("MPI_Init", std::max(timeout_seconds_, least_seconds_to_start));
     const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
     if (code != MPI_SUCCESS) fail("MPI", concat("required MPI to start, found: ", mpi_error_text(code)));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);

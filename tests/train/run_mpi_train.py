@@ -292,9 +292,12 @@ def check_lost(make, times, seed):
 def commit_seed():
     """A number from the commit that is tested."""
     here = Path(__file__).resolve().parent
-    done = subprocess.run(["git", "-C", here, "rev-parse", "--short=6", "HEAD"], capture_output=True, text=True,
-                          check=False)
-    return int(done.stdout, 16) if done.returncode == 0 else 1
+    try:
+        done = subprocess.run(["git", "-C", here, "rev-parse", "--short=6", "HEAD"], capture_output=True, text=True,
+                              check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 1
+    return int(done.stdout, 16)
 
 
 def main():
