@@ -259,7 +259,10 @@ def main():
             lines = [error] if found is None else differences(found, expected)
             found_lines += [f"{case}: {line}" for line in lines]
         found_lines += check_out_of_range(arguments.artel, folder)
-        found_lines += check_tokenized(arguments.artel, folder, random)
+        try:
+            found_lines += check_tokenized(arguments.artel, folder, random)
+        except (KeyError, ValueError) as error:  # a file that is not what it should be
+            found_lines.append(f"file of artel data tokenize: {error}")
         found_lines += check_megatron_core(arguments.artel, folder, documents)
         for line in found_lines:
             print(f"check_formats: {line}")

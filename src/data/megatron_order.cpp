@@ -40,7 +40,8 @@ MegatronSamples::MegatronSamples(std::vector<int64_t> sequence_starts, int64_t s
   }
   // The last epoch is shuffled with the others unless little of it is needed.
   const int64_t before_last = ((num_epochs - 1) * tokens - 1) / seq_len;
-  const auto enough = static_cast<int64_t>(0.80 * static_cast<double>((tokens - 1) / seq_len));
+  const int64_t windows_per_epoch = (tokens - 1) / seq_len;
+  const auto enough = static_cast<int64_t>(0.80 * static_cast<double>(windows_per_epoch));
   const bool apart = num_epochs > 1 && num_samples - before_last < enough;
   LegacyShuffle shuffle(seed);
   shuffle_sequences(num_epochs, apart, shuffle);

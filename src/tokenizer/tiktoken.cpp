@@ -15,17 +15,17 @@ namespace {
 // Which tokens the published encodings have besides their ranks.
 struct SpecialToken {
   const char* pattern;
-  int32_t num_ranks;  // of the published file
   const char* content;
+  int32_t num_ranks;  // of the published file
   int32_t id;
 };
 constexpr SpecialToken special_tokens[] = {
-    {"gpt2", 50256, "<|endoftext|>", 50256},       {"r50k", 50256, "<|endoftext|>", 50256},
-    {"p50k", 50280, "<|endoftext|>", 50256},       {"cl100k", 100256, "<|endoftext|>", 100257},
-    {"cl100k", 100256, "<|fim_prefix|>", 100258},  {"cl100k", 100256, "<|fim_middle|>", 100259},
-    {"cl100k", 100256, "<|fim_suffix|>", 100260},  {"cl100k", 100256, "<|endofprompt|>", 100276},
-    {"o200k", 199998, "<|endoftext|>", 199999},    {"o200k", 199998, "<|endofprompt|>", 200018},
-    {"llama3", 128000, "<|end_of_text|>", 128001}, {"llama3", 128000, "<|begin_of_text|>", 128000},
+    {"gpt2", "<|endoftext|>", 50256, 50256},       {"r50k", "<|endoftext|>", 50256, 50256},
+    {"p50k", "<|endoftext|>", 50280, 50256},       {"cl100k", "<|endoftext|>", 100256, 100257},
+    {"cl100k", "<|fim_prefix|>", 100256, 100258},  {"cl100k", "<|fim_middle|>", 100256, 100259},
+    {"cl100k", "<|fim_suffix|>", 100256, 100260},  {"cl100k", "<|endofprompt|>", 100256, 100276},
+    {"o200k", "<|endoftext|>", 199998, 199999},    {"o200k", "<|endofprompt|>", 199998, 200018},
+    {"llama3", "<|end_of_text|>", 128000, 128001}, {"llama3", "<|begin_of_text|>", 128000, 128000},
 };
 
 int base64_value(char letter) {

@@ -207,7 +207,7 @@ void JsonReader::read_vocabulary(const SortedJson& vocabulary) {
     vocabulary_.emplace(token, token_id);
     std::optional<std::string> bytes = bytes_of_characters(token);
     if (bytes) bpe.ids.emplace(*bytes, token_id);
-    set_token(token_id, bytes ? std::move(*bytes) : token);
+    set_token(token_id, std::move(bytes).value_or(token));
   }
   for (size_t byte = 0; byte < 256; ++byte) {
     const auto found = bpe.ids.find(std::string_view(std::string(1, static_cast<char>(byte))));
@@ -249,7 +249,8 @@ void JsonReader::read_model(const SortedJson& model) {
     refuse("model.type", "BPE", *name);
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (const SortedJson* value = member(model, key); value != nullptr && *value != "") {
+    const SortedJson* value = member(model, key);
+    if (value != nullptr && !(value->is_string() && value->get_ref<const std::string&>().empty())) {
       refuse(concat("model.", key), "null or nothing, as byte-level models have it", *value);
     }
   }
