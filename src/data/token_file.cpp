@@ -25,7 +25,7 @@ uint64_t widen(const unsigned char* bytes, int64_t count, Out* out) {
   for (int64_t i = 0; i < count; ++i) {
     T id;
     std::memcpy(&id, bytes + i * static_cast<int64_t>(sizeof(T)), sizeof id);
-    const auto wide = static_cast<int64_t>(id);
+    const int64_t wide = +id;
     largest = std::max(largest, static_cast<uint64_t>(wide));
     out[i] = static_cast<Out>(wide);
   }
