@@ -221,10 +221,10 @@ TEST_CASE("A token costs a small part of a tenth of a microsecond of processor t
   const std::string path = directory.file("ids.bin");
   std::ofstream(path, std::ios::binary) << ids;
   for (const bool masked : {false, true}) {
-    DataOptions options{length, 65536, 0};
-    options.document_mask = masked;
-    options.end_of_document = 0;
-    DataLoader loader({{path, 1.0, "uint16"}}, options, 3);
+    DataOptions own{length, 65536, 0};
+    own.document_mask = masked;
+    own.end_of_document = 0;
+    DataLoader loader({{path, 1.0, "uint16"}}, own, 3);
     Batch batch;
     loader.load(0, count, batch);  // memory is there from now on
     const std::clock_t start = std::clock();
