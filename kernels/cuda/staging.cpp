@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
 
 namespace artel::cuda {
 
@@ -58,11 +59,12 @@ void Downloads::Copy::wait() {
 std::unique_ptr<Downloads::Copy::Block> Downloads::take(std::size_t bytes) {
   constexpr std::size_t least_bytes = 4096;
   const std::size_t size = std::bit_ceil(std::max(bytes, least_bytes));
-  const auto found = std::find_if(free_blocks_.begin(), free_blocks_.end(),
+  // From the back, where the next one mostly fits: a step of many passes has thousands.
+  const auto found = std::find_if(free_blocks_.rbegin(), free_blocks_.rend(),
                                   [size](const auto& block) { return block->memory.bytes() == size; });
-  if (found == free_blocks_.end()) return std::make_unique<Copy::Block>(size);
+  if (found == free_blocks_.rend()) return std::make_unique<Copy::Block>(size);
   std::unique_ptr<Copy::Block> block = std::move(*found);
-  free_blocks_.erase(found);
+  free_blocks_.erase(std::next(found).base());
   return block;
 }
 
