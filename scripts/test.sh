@@ -208,7 +208,10 @@ if [[ -z $cuda_root && $require == cuda ]]; then
   echo "FAILED: --require cuda: required a CUDA toolkit, found none; scripts/setup.sh --find-cuda says where it looks"
   failed=$((failed + 1))
 fi
-$full || [[ "$only" =~ ^(format|cuda|tidy|asan|tsan|fuzz)$ ]] && { scripts/setup.sh --dev || exit 1; }
+# The checking builds of the emulator are clang's.
+if $full || [[ "$only" =~ ^(format|cuda|tidy|asan|tsan|fuzz)$ ]] || { wanted cuda && [[ -n $cuda_root ]]; }; then
+  scripts/setup.sh --dev || exit 1
+fi
 
 if wanted release || wanted isa; then build release || true; fi
 if wanted release; then
