@@ -34,7 +34,7 @@ class SampleText {
     if (!tokenizer_) return std::nullopt;
     std::vector<std::int32_t> narrow;
     for (const std::int64_t id : ids) {
-      if (id < 0 || id >= tokenizer_->num_ids()) return std::nullopt;
+      if (!tokenizer_->has_id(id)) return std::nullopt;
       narrow.push_back(static_cast<std::int32_t>(id));
     }
     return tokenizer_->decode(narrow);

@@ -70,6 +70,7 @@ void generate_text(const GenerateArguments& arguments) {
   check_prompt(prompt, config.model.vocab_size);
   GenerateOptions options = arguments.options;
   options.sampling.num_ids = std::min(tokenizer->num_ids(), config.model.vocab_size);
+  options.sampling.missing_ids = tokenizer->missing_ids();
   if (!arguments.ignore_end && tokenizer->has_end_of_document()) options.stop_id = tokenizer->end_of_document();
   options.document_end = masked_document_end(config);
 

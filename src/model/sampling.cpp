@@ -12,27 +12,31 @@ namespace {
 
 constexpr const char* kWhere = "generate";
 
-std::size_t num_choices(std::span<const float> logits, const SamplingOptions& options) {
+// The ids that may be chosen, ascending.
+std::vector<Candidate> possible_ids(std::span<const float> logits, const SamplingOptions& options) {
   const std::size_t limit = options.num_ids > 0 ? static_cast<std::size_t>(options.num_ids) : logits.size();
   const std::size_t count = std::min(limit, logits.size());
-  if (count == 0) fail(kWhere, "required at least one logit, found none");
-  for (std::size_t id = 0; id < count; ++id) {
-    if (!std::isfinite(logits[id])) {
-      fail(kWhere, concat("required finite logits, found ", logits[id], " for id ", id, "; the weights are damaged"));
+  std::vector<Candidate> candidates;
+  candidates.reserve(count);
+  auto missing = options.missing_ids.begin();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!std::isfinite(logits[i])) {
+      fail(kWhere, concat("required finite logits, found ", logits[i], " for id ", i, "; the weights are damaged"));
     }
+    const auto id = static_cast<std::int32_t>(i);
+    while (missing != options.missing_ids.end() && *missing < id) ++missing;
+    if (missing == options.missing_ids.end() || *missing != id) candidates.push_back({id, 0.0});
   }
-  return count;
+  if (candidates.empty()) fail(kWhere, "required at least one logit of an id that a token has, found none");
+  return candidates;
 }
 
 // exp((logit - largest) / temperature), not yet divided by the sum.
-std::vector<Candidate> weighed(std::span<const float> logits, std::size_t count, double temperature) {
-  const double largest = *std::max_element(logits.begin(), logits.begin() + static_cast<std::ptrdiff_t>(count));
-  std::vector<Candidate> candidates(count);
-  for (std::size_t id = 0; id < count; ++id) {
-    const double distance = static_cast<double>(logits[id]) - largest;
-    candidates[id] = {static_cast<std::int32_t>(id), distance == 0.0 ? 1.0 : std::exp(distance / temperature)};
+void weigh(std::vector<Candidate>& candidates, std::span<const float> logits, double largest, double temperature) {
+  for (Candidate& candidate : candidates) {
+    const double distance = static_cast<double>(logits[static_cast<std::size_t>(candidate.id)]) - largest;
+    candidate.probability = distance == 0.0 ? 1.0 : std::exp(distance / temperature);
   }
-  return candidates;
 }
 
 void normalise(std::vector<Candidate>& candidates) {
@@ -60,22 +64,23 @@ void check_sampling_options(const SamplingOptions& options) {
     fail(kWhere, concat("top-p required a probability above 0 and up to 1, found ", options.top_p));
   }
   if (options.num_ids < 0) fail(kWhere, concat("required a number of ids of 0 or more, found ", options.num_ids));
+  if (!std::is_sorted(options.missing_ids.begin(), options.missing_ids.end())) {
+    fail(kWhere, "required missing ids that ascend, found others");
+  }
 }
 
 std::vector<Candidate> sampling_candidates(std::span<const float> logits, const SamplingOptions& options) {
   check_sampling_options(options);
-  const std::size_t count = num_choices(logits, options);
-  if (options.temperature == 0.0) {
-    const auto best = std::max_element(logits.begin(), logits.begin() + static_cast<std::ptrdiff_t>(count));
-    return {{static_cast<std::int32_t>(best - logits.begin()), 1.0}};
-  }
-  std::vector<Candidate> candidates = weighed(logits, count, options.temperature);
+  std::vector<Candidate> candidates = possible_ids(logits, options);
+  const auto logit = [&](const Candidate& candidate) { return logits[static_cast<std::size_t>(candidate.id)]; };
+  const Candidate best = *std::max_element(candidates.begin(), candidates.end(),
+                                           [&](const Candidate& a, const Candidate& b) { return logit(a) < logit(b); });
+  if (options.temperature == 0.0) return {{best.id, 1.0}};
+  weigh(candidates, logits, static_cast<double>(logit(best)), options.temperature);
   const auto more_probable = [&](const Candidate& a, const Candidate& b) {
-    const float left = logits[static_cast<std::size_t>(a.id)];
-    const float right = logits[static_cast<std::size_t>(b.id)];
-    return left != right ? left > right : a.id < b.id;
+    return logit(a) != logit(b) ? logit(a) > logit(b) : a.id < b.id;
   };
-  const bool limited = options.top_k > 0 && static_cast<std::size_t>(options.top_k) < count;
+  const bool limited = options.top_k > 0 && static_cast<std::size_t>(options.top_k) < candidates.size();
   if (limited) {
     const auto end = candidates.begin() + static_cast<std::ptrdiff_t>(options.top_k);
     std::partial_sort(candidates.begin(), end, candidates.end(), more_probable);

@@ -15,6 +15,8 @@ struct SamplingOptions {
   double top_p = 1.0;        ///< only the fewest most probable ids that together have at least this probability, in
                              ///< (0, 1]. Holtzman et al., ICLR 2020
   std::int64_t num_ids = 0;  ///< only ids below this one, for a vocabulary larger than its tokenizer; 0: all
+  /// Ids that are never chosen, ascending, for a tokenizer with gaps in its ids.
+  std::vector<std::int32_t> missing_ids = {};
 };
 
 /// Errors: a value outside its range, naming it.

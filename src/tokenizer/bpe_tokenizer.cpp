@@ -81,6 +81,17 @@ BpeTokenizer::BpeTokenizer(BpeTokenizerParts parts)
   for (const PreTokenizerStep& step : parts_.steps) prefix_space_ = prefix_space_ || step.prefix_space;
 }
 
+bool BpeTokenizer::has_id(int64_t id) const {
+  return id >= 0 && id < num_ids() && parts_.tokens[static_cast<size_t>(id)].has_value();
+}
+
+bool BpeTokenizer::is_special(int32_t id) const {
+  return Tokenizer::is_special(id) ||
+         std::find(parts_.special_ids.begin(), parts_.special_ids.end(), id) != parts_.special_ids.end() ||
+         std::any_of(parts_.added_tokens.begin(), parts_.added_tokens.end(),
+                     [&](const AddedToken& token) { return token.special && token.id == id; });
+}
+
 int32_t BpeTokenizer::end_of_document() const {
   if (!parts_.end_of_document) {
     fail("tokenizer", concat(parts_.path,
@@ -107,7 +118,7 @@ std::unique_ptr<Encoder> BpeTokenizer::make_encoder() const {
 std::string BpeTokenizer::decode(const std::vector<int32_t>& ids) const {
   std::string text;
   for (size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] < 0 || ids[i] >= num_ids() || !parts_.tokens[static_cast<size_t>(ids[i])]) {
+    if (!has_id(ids[i])) {
       fail("tokenizer", concat("required ids of ", parts_.path, " (below ", num_ids(), "), found ", ids[i],
                                " at position ", i, ", which no token has"));
     }

@@ -30,6 +30,7 @@ struct BpeTokenizerParts {
   BpeParts bpe;
   std::vector<std::optional<std::string>> tokens;  ///< what each id stands for; none: no token has it
   std::optional<int32_t> end_of_document;
+  std::vector<int32_t> special_ids;  ///< besides end_of_document and the added tokens that say so themselves
 };
 
 /// Byte-level byte-pair encoding as the Hugging Face library `tokenizers` does it without special tokens around the
@@ -44,6 +45,8 @@ class BpeTokenizer : public Tokenizer {
   explicit BpeTokenizer(BpeTokenizerParts parts);
 
   int64_t num_ids() const override { return static_cast<int64_t>(parts_.tokens.size()); }
+  bool has_id(int64_t id) const override;
+  bool is_special(int32_t id) const override;
   bool has_end_of_document() const override { return parts_.end_of_document.has_value(); }
   int32_t end_of_document() const override;
   std::optional<int32_t> find_token(std::string_view token) const override;

@@ -118,6 +118,7 @@ void TiktokenReader::add_special_tokens(const SplitPattern& pattern) {
     const auto index = static_cast<size_t>(id);
     if (index >= parts_.tokens.size()) parts_.tokens.resize(index + 1);
     if (!parts_.end_of_document) parts_.end_of_document = id;
+    parts_.special_ids.push_back(id);
     parts_.tokens[index] = std::move(content);
   };
   for (const SpecialToken& token : special_tokens) {

@@ -50,6 +50,14 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   return ids;
 }
 
+std::vector<int32_t> Tokenizer::missing_ids() const {
+  std::vector<int32_t> missing;
+  for (int32_t id = 0; id < num_ids(); ++id) {
+    if (!has_id(id)) missing.push_back(id);
+  }
+  return missing;
+}
+
 std::optional<int32_t> ByteTokenizer::find_token(std::string_view token) const {
   if (token.size() != 1) return std::nullopt;
   return static_cast<unsigned char>(token[0]);

@@ -25,8 +25,14 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Ids are 0 .. num_ids() - 1; the model's vocab_size may be larger.
+  /// Ids are below num_ids(), but not every number there need be one (has_id); the model's vocab_size may be larger.
   virtual int64_t num_ids() const = 0;
+  /// Whether a token has this id.
+  virtual bool has_id(int64_t id) const { return id >= 0 && id < num_ids(); }
+  /// The numbers below num_ids() that no token has, ascending.
+  std::vector<int32_t> missing_ids() const;
+  /// Whether the token of this id marks something (the end of a document, for one) and is no part of a text.
+  virtual bool is_special(int32_t id) const { return has_end_of_document() && id == end_of_document(); }
   /// Whether this tokenizer has an id that ends a document.
   virtual bool has_end_of_document() const { return true; }
   /// The id that ends a document. Throws Error when there is none.

@@ -34,6 +34,7 @@ ValidationSample::ValidationSample(const Config& config, Log& log) : prompt_text
   options_.num_tokens = config.validation.sample_tokens;
   options_.seed = static_cast<std::uint64_t>(config.run.seed);
   options_.sampling.num_ids = tokenizer->num_ids();
+  options_.sampling.missing_ids = tokenizer->missing_ids();
   if (tokenizer->has_end_of_document()) options_.stop_id = tokenizer->end_of_document();
   options_.document_end = masked_document_end(config);
   tokenizer_ = std::move(tokenizer);

@@ -1,4 +1,5 @@
 #include "cli/executable.h"
+#include "support/tiktoken_file.h"
 
 // artel generate, and the samples that a run leaves in its log.
 
@@ -68,6 +69,22 @@ TEST_CASE("A text ends at the end of a document unless told otherwise") {
   CHECK(ended.output == "defg");
   CHECK(ended.errors.find("end of the document") != std::string::npos);
   CHECK(generated(directory.file("tiny"), greedy + " --ignore-end").output == std::string("defg\0abcd", 9));
+}
+
+TEST_CASE("Numbers that no token has are never generated") {
+  const TemporaryDirectory directory;
+  const std::string config = tiny_config(directory);
+  std::ofstream(directory.file("small_cl100k.tiktoken")) << tiktoken_with_gap();
+  const ProgramOutcome trained =
+      run("train -c " + config + " --set train.steps=2 --set model.vocab_size=300 --set data.train.0.dtype=uint8 " +
+          "--set data.validation.0.dtype=uint8 --set data.tokenizer=" + directory.file("small_cl100k.tiktoken"));
+  INFO(trained.errors);
+  REQUIRE(trained.exit_code == 0);
+  const ProgramOutcome made =
+      generated(directory.file("tiny"), "--prompt abc --tokens 500 --temperature 100 --ignore-end");
+  INFO(made.errors);
+  CHECK(made.exit_code == 0);
+  CHECK(made.errors.find("500 tokens") != std::string::npos);
 }
 
 TEST_CASE("What generate cannot do is one line that says so") {

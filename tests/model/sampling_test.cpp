@@ -87,6 +87,26 @@ TEST_CASE("Ids from num_ids on are never chosen") {
   CHECK(sample_id(logits, options_of(0.0, 0, 1.0, 5), 0.5) == 1);
 }
 
+TEST_CASE("Ids that no token has are never chosen, whatever their logits") {
+  SamplingOptions options;
+  options.missing_ids = {1, 3, 7};
+  expect_probabilities(options, softmax_over({0, 2, 4, 5}, 1.0));
+  options.top_k = 2;
+  expect_probabilities(options, softmax_over({0, 4}, 1.0));
+  options.top_k = 4;
+  expect_probabilities(options, softmax_over({0, 2, 4, 5}, 1.0));
+  options.num_ids = 3;
+  expect_probabilities(options, softmax_over({0, 2}, 1.0));
+  options = {};
+  options.missing_ids = {0, 1, 3};
+  options.temperature = 0.0;
+  expect_probabilities(options, {{4, 1.0}});
+  options.missing_ids = {0, 1, 2, 3, 4, 5};
+  expect_contains(error_text([&] { sample_id(kLogits, options, 0.5); }), "that a token has, found none");
+  options.missing_ids = {3, 1};
+  expect_contains(error_text([&] { sample_id(kLogits, options, 0.5); }), "that ascend");
+}
+
 TEST_CASE("Logits far apart leave no NaN and a temperature near zero is greedy") {
   const std::vector<float> logits = {-3.0e38F, 3.0e38F, 0.0F};
   CHECK(probabilities(logits, options_of(1.0)) == std::map<std::int32_t, double>{{0, 0.0}, {1, 1.0}, {2, 0.0}});

@@ -2,6 +2,8 @@
 
 #include "support/catch.h"
 #include "support/error_text.h"
+#include "support/tiktoken_file.h"
+#include "tokenizer/tiktoken.h"
 
 using namespace artel;
 
@@ -32,4 +34,16 @@ TEST_CASE("A tokenizer that is not there is a named error") {
         "'nowhere/tokenizer.json', and no such file");
   CHECK_FALSE(is_known_tokenizer("nowhere/tokenizer.json"));
   CHECK(is_known_tokenizer("bytes"));
+}
+
+TEST_CASE("A tokenizer with gaps in its ids says which numbers no token has") {
+  const auto tokenizer = read_tiktoken(tiktoken_with_gap(), "small_cl100k.tiktoken", nullptr);
+  CHECK(tokenizer->num_ids() == 262);
+  CHECK(tokenizer->missing_ids() == std::vector<int32_t>{256, 257, 258, 259});
+  for (const int64_t id : {0, 255, 260, 261}) CHECK(tokenizer->has_id(id));
+  for (const int64_t id : {int64_t{-1}, int64_t{256}, int64_t{259}, int64_t{262}, int64_t{1} << 40})
+    CHECK_FALSE(tokenizer->has_id(id));
+  CHECK(tokenizer->decode(tokenizer->encode("cab")) == "cab");
+  CHECK(contains(error_text([&] { tokenizer->decode({260, 259}); }), "found 259 at position 1, which no token has"));
+  CHECK(make_tokenizer("bytes")->missing_ids().empty());
 }

@@ -6,6 +6,7 @@
 #include "support/catch.h"
 #include "support/error_text.h"
 #include "support/test_device.h"
+#include "support/tiktoken_file.h"
 #include "support/token_files.h"
 #include "tokenizer/bpe_trainer.h"
 #include "train/tiny_run.h"
@@ -227,4 +228,25 @@ TEST_CASE("Bytes count for the ids that are predicted, none for the one that end
     CHECK(found.bytes == expected);
     CHECK(found.loss == Approx(evaluation.loss).epsilon(1e-6));
   });
+}
+
+TEST_CASE("A run with a tokenizer that has gaps in its ids is validated, and its samples have tokens alone") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  std::ofstream(directory.file("small_cl100k.tiktoken")) << tiktoken_with_gap();
+  const Config config = config_of(directory, "uoe", "fp32",
+                                  {"model.vocab_size=270", "data.tokenizer=" + directory.file("small_cl100k.tiktoken"),
+                                   "data.validation.0.dtype=uint8", "data.train.0.dtype=uint8", "train.steps=4",
+                                   "validation.sample_tokens=400", "validation.sample_prompt=ab"});
+  const std::vector<std::int32_t> bytes = bytes_of_ids(config);
+  REQUIRE(bytes.size() == 262);
+  CHECK(std::vector<std::int32_t>(bytes.begin() + 255, bytes.end()) == std::vector<std::int32_t>{1, 0, 0, 0, 0, 2, 0});
+  train(config);
+  int num_samples = 0;
+  for (const Json& row : rows_of(config)) {
+    if (!row.contains("val_loss")) continue;
+    CHECK(row["bits_per_byte"]["val"].get<double>() == Approx(row["val_loss"].get<double>() / std::log(2.0)));
+    num_samples += row.contains("sample");
+  }
+  CHECK(num_samples == 1);  // after the last step; without training there is none
 }
