@@ -175,9 +175,9 @@ std::vector<std::int32_t> bytes_of_ids(const Config& config) {
   std::vector<std::int32_t> bytes;
   if (!tokenizer) return bytes;
   for (std::int32_t id = 0; id < tokenizer->num_ids(); ++id) {
-    bytes.push_back(tokenizer->has_id(id) ? static_cast<std::int32_t>(tokenizer->decode({id}).size()) : 0);
+    const bool is_text = tokenizer->has_id(id) && !tokenizer->is_special(id) && id != config.data.end_of_document;
+    bytes.push_back(is_text ? static_cast<std::int32_t>(tokenizer->decode({id}).size()) : 0);
   }
-  if (tokenizer->has_end_of_document()) bytes[static_cast<std::size_t>(tokenizer->end_of_document())] = 0;
   return bytes;
 }
 

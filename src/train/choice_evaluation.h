@@ -36,8 +36,8 @@ Json choice_scores_json(const ChoiceScores& scores);
 /// Texts by the tokenizer of the config; empty functions when it is not in this build or has not the model's ids.
 TaskText task_text(const Config& config);
 
-/// Bytes of the text of every id by the tokenizer of the config, 0 for the id that ends a document and for numbers that
-/// no token has; empty where task_text is.
+/// Bytes of the text of every id by the tokenizer of the config, 0 for special tokens, for the id that ends a document
+/// (the tokenizer's and data.end_of_document) and for numbers that no token has; empty where task_text is.
 std::vector<std::int32_t> bytes_of_ids(const Config& config);
 
 }  // namespace artel

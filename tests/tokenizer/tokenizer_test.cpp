@@ -43,6 +43,8 @@ TEST_CASE("A tokenizer with gaps in its ids says which numbers no token has") {
   for (const int64_t id : {0, 255, 260, 261}) CHECK(tokenizer->has_id(id));
   for (const int64_t id : {int64_t{-1}, int64_t{256}, int64_t{259}, int64_t{262}, int64_t{1} << 40})
     CHECK_FALSE(tokenizer->has_id(id));
+  CHECK(tokenizer->is_special(261));
+  for (const int32_t id : {0, 260, 256}) CHECK_FALSE(tokenizer->is_special(id));
   CHECK(tokenizer->decode(tokenizer->encode("cab")) == "cab");
   CHECK(contains(error_text([&] { tokenizer->decode({260, 259}); }), "found 259 at position 1, which no token has"));
   CHECK(make_tokenizer("bytes")->missing_ids().empty());

@@ -230,6 +230,34 @@ TEST_CASE("Bytes count for the ids that are predicted, none for the one that end
   });
 }
 
+TEST_CASE("Special tokens and the ids that end documents count no bytes") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  BpeTrainingOptions training;
+  training.vocab_size = 259;
+  training.special_tokens = {"<|endoftext|>", "<|user|>"};
+  WordCounter counter(training);
+  counter.add("abab abab abab");
+  Json tokenizer = parse_json(tokenizer_json_of(train_bpe(counter.counts(), training), training), "tokenizer.json");
+  tokenizer["added_tokens"].push_back({{"id", 259}, {"content", "<tool>"}, {"special", false}});
+  std::ofstream(directory.file("tokenizer.json")) << dump_json(tokenizer);
+  const auto bytes_with = [&](const std::string& end) {
+    return bytes_of_ids(config_of(
+        directory, "uoe", "fp32",
+        {"model.vocab_size=260", "data.tokenizer=" + directory.file("tokenizer.json"), "data.end_of_document=" + end}));
+  };
+  const std::vector<std::int32_t> bytes = bytes_with("-1");
+  REQUIRE(bytes.size() == 260);
+  CHECK(bytes[0] == 0);
+  CHECK(bytes[1] == 0);
+  CHECK(bytes[2] == 1);
+  CHECK(bytes[258] == 2);
+  CHECK(bytes[259] == 6);  // a word that was added, and is text
+  const std::vector<std::int32_t> ended = bytes_with("10");
+  CHECK(bytes[10] == 1);
+  CHECK(ended[10] == 0);
+}
+
 TEST_CASE("A run with a tokenizer that has gaps in its ids is validated, and its samples have tokens alone") {
   const TemporaryDirectory directory;
   prepare(directory);
