@@ -4,7 +4,6 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
-#include <set>
 #include <string_view>
 
 #include "util/error.h"
@@ -122,6 +121,7 @@ class MetricsReader {
   void add(const Json& row, std::string_view where) {
     if (!row.is_object()) fail(where, concat("required an object per line, found ", row.type_name()));
     if (row.contains("event")) {
+      if (row.at("event") == "resumed") note_resume(row, where);
       run_.events.push_back(row);
     } else if (row.contains("val_loss")) {
       add_validation(row, where);
@@ -133,12 +133,14 @@ class MetricsReader {
   }
 
   void finish(const std::string& path) {
-    keep_last_attempts(run_.training);
-    keep_last_attempts(run_.validation);
+    lineage_.finish();
+    keep_rows(run_.training);
+    keep_rows(run_.validation);
+    run_.changes = lineage_.changes();
     require_rising_tokens(run_.training, path);
     require_rising_tokens(run_.validation, path);
     for (size_t i = 0; i + 1 < run_.validation.size(); ++i) run_.validation[i].expert_counts.clear();
-    run_.num_attempts = static_cast<int64_t>(attempts_.size());
+    run_.num_attempts = lineage_.num_attempts();
     if (num_not_finite_ > 0)
       run_.notes.push_back(
           concat(num_not_finite_, num_not_finite_ == 1 ? " row" : " rows", " without a finite loss left out"));
@@ -160,8 +162,8 @@ class MetricsReader {
     }
     row.expert_counts = read_expert_counts(json, where);
     row.scores = read_scores(json, where);
-    note_attempt(row.attempt);
-    std::isfinite(row.val_loss) ? run_.validation.push_back(std::move(row)) : count_not_finite();
+    lineage_.note_row(row.attempt, row.step);
+    run_.validation.push_back(std::move(row));
   }
 
   void add_training(const Json& json, std::string_view where) {
@@ -180,8 +182,7 @@ class MetricsReader {
       const bool with_load = run_.training.size() % load_stride_ == 0;
       for (const Json& layer : *moe) row.moe.push_back(read_layer(layer, with_load, where));
     }
-    note_attempt(row.attempt);
-    if (!std::isfinite(row.loss)) return count_not_finite();
+    lineage_.note_row(row.attempt, row.step);
     const bool has_load =
         std::any_of(row.moe.begin(), row.moe.end(), [](const LayerRouting& layer) { return !layer.load.empty(); });
     run_.training.push_back(std::move(row));
@@ -202,8 +203,30 @@ class MetricsReader {
     }
   }
 
-  void note_attempt(int64_t attempt) { attempts_.insert(attempt); }
-  void count_not_finite() { ++num_not_finite_; }
+  void note_resume(const Json& row, std::string_view where) {
+    const int64_t step = count_value(row, "step", where);
+    std::vector<ResumedChange> changes;
+    if (const auto found = row.find("changes"); found != row.end()) {
+      if (!found->is_array()) fail(where, concat("member \"changes\" required a list, found ", found->type_name()));
+      for (const Json& change : *found) {
+        changes.push_back({step, json_value<std::string>(change, "key", where),
+                           json_value<std::string>(change, "before", where),
+                           json_value<std::string>(change, "after", where)});
+      }
+    }
+    lineage_.note_resume(count_value(row, "attempt", where), step, optional_text(row, "from"), std::move(changes));
+  }
+
+  static double loss_of(const TrainingRow& row) { return row.loss; }
+  static double loss_of(const ValidationRow& row) { return row.val_loss; }
+
+  // A row without a finite loss goes last: until then it stands for its step, in place of an older attempt's row.
+  template <typename Row>
+  void keep_rows(std::vector<Row>& rows) {
+    std::erase_if(rows, [&](const Row& row) { return !lineage_.holds(row.attempt, row.step); });
+    keep_last_attempts(rows);
+    num_not_finite_ += std::erase_if(rows, [](const Row& row) { return !std::isfinite(loss_of(row)); });
+  }
 
   template <typename Row>
   static void keep_last_attempts(std::vector<Row>& rows) {
@@ -234,8 +257,8 @@ class MetricsReader {
   Run& run_;
   size_t load_stride_ = 1;
   size_t num_load_rows_ = 0;
-  int64_t num_not_finite_ = 0;
-  std::set<int64_t> attempts_;
+  size_t num_not_finite_ = 0;
+  Lineage lineage_;
 };
 
 void read_metrics(Run& run) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "report/lineage.h"
 #include "util/json.h"
 
 namespace artel {
@@ -56,7 +57,8 @@ struct ValidationRow {
   std::vector<std::pair<std::string, double>> scores = {};
 };
 
-/// A run as it was written. Rows are in ascending step order; of a step's rows the last attempt's is kept.
+/// A run as it stands. Rows are in ascending step order, one per step, of the attempts that the last one stems from:
+/// what an attempt wrote beyond the checkpoint with which a later one went on is left out.
 struct Run {
   std::string directory;
   std::string name;
@@ -73,9 +75,10 @@ struct Run {
   Json config;          ///< resolved
   std::vector<TrainingRow> training;
   std::vector<ValidationRow> validation;
-  std::vector<Json> events;
-  int64_t num_attempts = 0;        ///< 1 + resumes that wrote rows
-  std::vector<std::string> notes;  ///< what a reader should know: a truncated last line, rows without a finite loss
+  std::vector<Json> events;            ///< of all attempts
+  std::vector<ResumedChange> changes;  ///< of the config, by the resumes that the rows stem from
+  int64_t num_attempts = 0;            ///< 1 + resumes that wrote rows
+  std::vector<std::string> notes;      ///< what a reader should know: a truncated last line, rows without a finite loss
 
   /// Of the last row of any kind.
   int64_t last_step() const;

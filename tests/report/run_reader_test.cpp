@@ -26,6 +26,33 @@ std::string validation_line(int step, int attempt, double loss) {
                 "}\n");
 }
 
+std::string resumed_line(int step, int attempt, const std::string& changes = "[]") {
+  return concat(R"({"step":)", step, R"(,"event":"resumed","from":"r/checkpoints/)", step, R"(","changes":)", changes,
+                R"(,"attempt":)", attempt, "}\n");
+}
+
+constexpr const char* kOtherLr = R"([{"key":"optimizer.lr","before":"0.1","after":"0.2"}])";
+
+// Rows of the steps from `first` to `last`, with a validation in each.
+std::string steps_lines(int first, int last, int attempt) {
+  std::string lines;
+  for (int step = first; step <= last; ++step) {
+    lines +=
+        training_line(step, attempt, attempt + 0.01 * step) + validation_line(step, attempt, attempt + 0.01 * step);
+  }
+  return lines;
+}
+
+// Of each training row; the validation rows must have the same.
+std::vector<int64_t> attempts_of(const Run& run) {
+  std::vector<int64_t> attempts;
+  std::vector<int64_t> of_validation;
+  for (const TrainingRow& row : run.training) attempts.push_back(row.attempt);
+  for (const ValidationRow& row : run.validation) of_validation.push_back(row.attempt);
+  CHECK(of_validation == attempts);
+  return attempts;
+}
+
 // Reads a run with `metrics` as its metrics.jsonl.
 Run read_metrics_text(const std::string& metrics, const Json& summary = minimal_summary()) {
   const TemporaryDirectory directory;
@@ -108,6 +135,61 @@ TEST_CASE("of the rows of a step the last attempt's is kept, whatever the order 
   CHECK(run.num_attempts == 3);
 }
 
+TEST_CASE("what an attempt did beyond the checkpoint with which a later one went on is left out") {
+  const std::string first = steps_lines(1, 10, 1);
+  const Run back = read_metrics_text(first + resumed_line(4, 2, kOtherLr) + steps_lines(5, 6, 2));
+  CHECK(attempts_of(back) == std::vector<int64_t>{1, 1, 1, 1, 2, 2});
+  CHECK(back.last_step() == 6);
+  CHECK(back.validation.back().val_loss == 2.06);
+  CHECK(back.num_attempts == 2);
+  CHECK(back.changes == std::vector<ResumedChange>{{4, "optimizer.lr", "0.1", "0.2"}});
+  // Without a step of its own so far, and without the row that says where it began.
+  CHECK(read_metrics_text(first + resumed_line(4, 2)).last_step() == 4);
+  CHECK(attempts_of(read_metrics_text(first + steps_lines(5, 6, 2))) == std::vector<int64_t>{1, 1, 1, 1, 2, 2});
+}
+
+TEST_CASE("a run that goes on from an abandoned attempt's checkpoint has that attempt's rows, not those in between") {
+  const std::string two = steps_lines(1, 10, 1) + resumed_line(4, 2, kOtherLr) + steps_lines(5, 6, 2);
+  const Run forth = read_metrics_text(two + resumed_line(10, 3) + steps_lines(11, 12, 3));
+  CHECK(attempts_of(forth) == std::vector<int64_t>{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3});
+  CHECK(forth.changes.empty());
+  CHECK(forth.num_attempts == 3);
+  const Run on = read_metrics_text(two + resumed_line(6, 3) + steps_lines(7, 7, 3));
+  CHECK(attempts_of(on) == std::vector<int64_t>{1, 1, 1, 1, 2, 2, 3});
+  CHECK(on.changes.size() == 1);
+  const Run again = read_metrics_text(two + resumed_line(4, 3) + steps_lines(5, 5, 3));
+  CHECK(attempts_of(again) == std::vector<int64_t>{1, 1, 1, 1, 3});
+  CHECK(again.changes.empty());
+  const Run anew = read_metrics_text(two + validation_line(0, 1, 9.0) +
+                                     R"({"step":0,"event":"resumed","allowed_changes":[],"attempt":3})" + "\n" +
+                                     steps_lines(0, 2, 3));
+  CHECK(attempts_of(anew) == std::vector<int64_t>{3, 3, 3});
+  CHECK(anew.changes.empty());
+}
+
+TEST_CASE("a run that begins with another run's checkpoint keeps the change that it began with") {
+  const std::string fork = resumed_line(4, 1, kOtherLr);
+  CHECK(read_metrics_text(fork + steps_lines(5, 6, 1)).changes.size() == 1);
+  const std::string own = R"({"step":4,"event":"resumed","from":"fork/checkpoints/4","changes":[],"attempt":2})";
+  CHECK(read_metrics_text(fork + own + "\n" + steps_lines(5, 6, 2)).changes.size() == 1);
+  const Run twice =
+      read_metrics_text(fork + steps_lines(5, 6, 1) + resumed_line(4, 2, kOtherLr) + steps_lines(5, 5, 2));
+  CHECK(attempts_of(twice) == std::vector<int64_t>{2});
+  CHECK(twice.changes.size() == 1);
+}
+
+TEST_CASE("a row without a finite loss takes the place of an older attempt's row of its step") {
+  const Run run = read_metrics_text(steps_lines(1, 3, 1) + resumed_line(1, 2) + training_line(2, 2, 2.5) +
+                                    "{\"step\":3,\"tokens\":30,\"loss\":null,\"seconds\":6,\"attempt\":2}\n"
+                                    "{\"step\":3,\"tokens\":30,\"val_loss\":null,\"attempt\":2}\n");
+  REQUIRE(run.training.size() == 2);
+  CHECK(run.training[1].loss == 2.5);
+  REQUIRE(run.validation.size() == 1);
+  CHECK(run.validation[0].step == 1);
+  REQUIRE(run.notes.size() == 1);
+  CHECK(contains(run.notes[0], "2 rows"));
+}
+
 TEST_CASE("a validation row without time gets it from the training rows around it") {
   const Run run = read_metrics_text(training_line(2, 1, 5.0) + training_line(4, 1, 4.0) + validation_line(3, 1, 4.4) +
                                     validation_line(1, 1, 6.0) + validation_line(5, 1, 4.0));
@@ -144,6 +226,10 @@ TEST_CASE("malformed lines are errors that name file and line") {
            "{\"step\":2,\"tokens\":1,\"loss\":1,\"seconds\":1,\"attempt\":1,\"moe\":[{\"layer\":0,\"load\":[-1]}]}\n",
            "{\"step\":2,\"tokens\":1,\"loss\":1,\"seconds\":1,\"attempt\":1,\"moe\":[{\"layer\":0,\"load\":[1e39]}]}\n",
            "{\"step\":2,\"tokens\":1,\"val_loss\":1,\"attempt\":1,\"sets\":[1]}\n",
+           "{\"step\":2,\"event\":\"resumed\"}\n",
+           "{\"event\":\"resumed\",\"attempt\":2}\n",
+           "{\"step\":2,\"event\":\"resumed\",\"attempt\":2,\"changes\":3}\n",
+           "{\"step\":2,\"event\":\"resumed\",\"attempt\":2,\"changes\":[{\"key\":\"a\"}]}\n",
            "{\"step\":2,\"tokens\":1,\"val_loss\":1,\"attempt\":1,\"expert_counts\":[1]}\n",
            "{\"step\":2,\"tokens\":1,\"val_loss\":1,\"attempt\":1,\"expert_counts\":{\"a\":[3]}}\n",
            "{\"step\":2,\"tokens\":1,\"val_loss\":1,\"attempt\":1,\"expert_counts\":{\"a\":[[-3]]}}\n",
