@@ -107,6 +107,11 @@ Group make_group(const std::vector<Run>& runs, const RunGroup& members, std::vec
 void note_runs(const std::vector<Run>& runs, std::vector<std::string>& notes) {
   for (const Run& run : runs) {
     for (const std::string& note : run.notes) notes.push_back(concat(run.directory, ": ", note));
+    const std::string changes = change_list(changes_of_losses(run));
+    if (!changes.empty()) {
+      notes.push_back(
+          concat(run.directory, ": resumed with other values, so no seed of runs that kept theirs: ", changes));
+    }
     const Json::json_pointer pointer("/train/steps");
     if (!run.config.contains(pointer) || !run.config.at(pointer).is_number_integer()) continue;
     const auto wanted = run.config.at(pointer).get<int64_t>();

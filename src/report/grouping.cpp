@@ -6,6 +6,7 @@
 #include <set>
 
 #include "config/changes.h"
+#include "config/fields.h"
 #include "util/text.h"
 
 namespace artel {
@@ -34,20 +35,32 @@ bool is_of_unused_method(const std::string& key, const std::string& method) {
   return dot != std::string::npos && key.substr(prefix.size(), dot - prefix.size()) != method;
 }
 
-std::string routing_method(const Json& config) {
-  const Json::json_pointer pointer("/model/routing/type");
+std::string text_at(const Json& config, const char* path) {
+  const Json::json_pointer pointer(path);
   if (!config.contains(pointer) || !config.at(pointer).is_string()) return {};
   return config.at(pointer).get<std::string>();
 }
 
-// Equal for two runs exactly when they differ at most in seed and in what leaves the losses alone.
+std::string routing_method(const Json& config) {
+  return text_at(config, "/model/routing/type");
+}
+
+// A key that is not in the table is of another version of the program and counts.
+bool is_free_on_resume(const std::string& key) {
+  Config config;
+  const std::vector<Field> fields = config_fields(config, known_routing_types());
+  return std::any_of(fields.begin(), fields.end(),
+                     [&](const Field& field) { return field.key == key && field.on_resume == OnResume::free; });
+}
+
+// Equal for two runs exactly when they differ at most in seed and in what leaves the losses alone, all the way.
 std::string identity_of(const Run& run) {
   std::string identity = concat(run.device, '\n', run.precision, '\n');
   for (const auto& item : flatten_config(run.config)) {
     if (item.first == "run.seed" || leaves_losses_alone(item.first)) continue;
     identity += concat(item.first, '=', item.second, '\n');
   }
-  return identity;
+  return identity + change_list(changes_of_losses(run));
 }
 
 std::string common_prefix(const std::vector<std::string>& names) {
@@ -107,6 +120,26 @@ std::vector<std::pair<std::string, std::string>> flatten_config(const Json& conf
   return flat;
 }
 
+std::vector<ResumedChange> changes_of_losses(const Run& run) {
+  const bool micro_loss = text_at(run.config, "/model/router_aux_loss_scope") == "micro";
+  std::vector<ResumedChange> changes = run.changes;
+  std::erase_if(changes, [&](const ResumedChange& change) {
+    const std::string& key = change.key;
+    if (key == "train.steps" || key == "validation.batches") return false;
+    if (key == "train.micro_batch_size") return !micro_loss;
+    return is_free_on_resume(key) || leaves_losses_alone(key);
+  });
+  return changes;
+}
+
+std::string change_list(const std::vector<ResumedChange>& changes) {
+  std::vector<std::string> texts;
+  for (const ResumedChange& change : changes) {
+    texts.push_back(concat(change.key, " (was ", change.before, ", now ", change.after, ") after step ", change.step));
+  }
+  return join(texts, ", ");
+}
+
 std::vector<RunGroup> group_runs(const std::vector<Run>& runs) {
   // The second run of a config and seed opens a second group of that config, and so on.
   std::map<std::pair<std::string, size_t>, size_t> group_of;
@@ -138,6 +171,8 @@ std::vector<ConfigRow> compare_configs(const std::vector<Run>& runs, const std::
     FlatConfig flat = flatten_config(run.config);
     flat.emplace_back("resolved device", run.device);
     flat.emplace_back("resolved precision", run.precision);
+    const std::string changes = change_list(changes_of_losses(run));
+    if (!changes.empty()) flat.emplace_back("changed on resuming", changes);
     for (const auto& item : flat) {
       if (item.first.starts_with("run.")) continue;
       const auto found = row_of.try_emplace(item.first, rows.size());

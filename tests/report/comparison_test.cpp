@@ -213,6 +213,19 @@ TEST_CASE("what makes groups hard to compare is noted") {
   CHECK(compare_runs(joined(seeds_of(uoe_spec(), {1}), seeds_of(moe_spec(1.8), {1}))).notes.empty());
 }
 
+TEST_CASE("a run resumed with another learning rate stands alone, with a note") {
+  std::vector<Run> runs = seeds_of(uoe_spec(), {1, 2, 3});
+  runs[2].changes = {{7, "optimizer.lr", "0.001", "0.002"}, {7, "checkpoint.every", "10", "20"}};
+  const Comparison result = compare_runs(runs);
+  REQUIRE(result.groups.size() == 2);
+  CHECK(result.groups[0].runs == std::vector<size_t>{0, 1});
+  CHECK(result.notes ==
+        std::vector<std::string>{"runs/uoe-seed3: resumed with other values, so no seed of runs that kept theirs: "
+                                 "optimizer.lr (was 0.001, now 0.002) after step 7"});
+  CHECK(
+      contains(comparison_table(result), "changed on resuming: - | optimizer.lr (was 0.001, now 0.002) after step 7"));
+}
+
 TEST_CASE("a group without validation rows has no loss and no verdict") {
   std::vector<Run> runs = joined(seeds_of(uoe_spec(), {1}), seeds_of(moe_spec(1.8), {1}));
   runs[1].validation.clear();

@@ -67,6 +67,40 @@ TEST_CASE("threads and checkpoints do not split a group, everything else does") 
   CHECK(group_runs(runs).size() == 2);
 }
 
+TEST_CASE("a run resumed with a change that its losses depend on is no seed of runs without it") {
+  for (const auto& [key, groups] : std::vector<std::pair<std::string, size_t>>{{"optimizer.lr", 2},
+                                                                               {"schedule.type", 2},
+                                                                               {"data.train", 2},
+                                                                               {"train.spike_action", 2},
+                                                                               {"train.steps", 2},
+                                                                               {"validation.batches", 2},
+                                                                               {"a_key.of_another_version", 2},
+                                                                               {"train.micro_batch_size", 1},
+                                                                               {"train.device", 1},
+                                                                               {"train.threads", 1},
+                                                                               {"parallel.expert", 1},
+                                                                               {"validation.every", 1},
+                                                                               {"checkpoint.every", 1},
+                                                                               {"run.name", 1}}) {
+    CAPTURE(key);
+    std::vector<Run> runs = {run_of("a", 1), run_of("a", 2)};
+    runs[1].changes = {{4, key, "1", "2"}};
+    CHECK(group_runs(runs).size() == groups);
+    runs[0].changes = runs[1].changes;
+    CHECK(group_runs(runs).size() == 1);
+    runs[0].changes[0].step = 5;
+    CHECK(group_runs(runs).size() == groups);
+  }
+  std::vector<Run> runs = {run_of("a", 1), run_of("a", 2)};
+  runs[1].changes = {{4, "train.micro_batch_size", "4", "8"}};
+  for (Run& run : runs) run.config["model"]["router_aux_loss_scope"] = "micro";
+  const std::vector<RunGroup> groups = group_runs(runs);
+  REQUIRE(groups.size() == 2);
+  const ConfigRow row = compare_configs(runs, groups).at(0);
+  CHECK(row.key == "changed on resuming");
+  CHECK(row.values == std::vector<std::string>{"-", "train.micro_batch_size (was 4, now 8) after step 4"});
+}
+
 TEST_CASE("a config and seed given twice makes two groups, so that no seed counts twice") {
   std::vector<Run> runs = {run_of("a", 1), run_of("a", 2), run_of("a", 1), run_of("a", 2)};
   runs[2].directory = "again/a-seed1";
