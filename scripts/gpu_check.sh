@@ -55,15 +55,19 @@ row() {  # name, ok | FAILED | not run, note
 }
 left() { echo $((limit_seconds - SECONDS)); }
 
-stage() {  # name, seconds at most, command…: its output is in $out/NAME.log; 0 if it came to a good end
-  local name=$1 seconds=$2 started=$SECONDS status
+# name, seconds at most, command…: its output is in $out/NAME.log, what it says on stderr in $out/NAME.errors; 0 if it came
+# to a good end
+stage() {
+  local name=$1 seconds=$2 started=$SECONDS status said
   shift 2
   ((seconds > $(left))) && seconds=$(left)
   if ((seconds < 5)); then row "$name" "not run" "no time left"; return 1; fi
-  timeout "$seconds" "$@" >"$out/${name// /-}.log" 2>&1
+  said="$out/${name// /-}.log"
+  timeout "$seconds" "$@" >"$said" 2>"${said%.log}.errors"
   status=$?
   if ((status == 0)); then return 0; fi
-  row "$name" FAILED "$( ((status == 124)) && echo "not done after $seconds s" || echo "exit code $status"), $((SECONDS - started)) s: $(tail -1 "$out/${name// /-}.log" | cut -c1-100)"
+  [[ -s ${said%.log}.errors ]] && said="${said%.log}.errors"
+  row "$name" FAILED "$( ((status == 124)) && echo "not done after $seconds s" || echo "exit code $status"), $((SECONDS - started)) s: $(tail -1 "$said" | cut -c1-100)"
   return 1
 }
 

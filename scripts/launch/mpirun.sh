@@ -18,9 +18,12 @@ done
 [[ -n "$ranks" && $# -gt 0 ]] || { echo "mpirun.sh: required -n RANKS -- COMMAND…; see the top of scripts/launch/mpirun.sh" >&2; exit 1; }
 artel="${ARTEL:-$(cd "$(dirname "$0")/../.." && pwd)/build/release/artel}"
 
+# Loading a kernel when it is first called may wait for everything that the GPU is doing; behind a kernel of NCCL that
+# waits for this very rank, that would be for good.
+export CUDA_MODULE_LOADING="${CUDA_MODULE_LOADING:-EAGER}"
 options=(-n "$ranks")
 if mpirun --version 2>&1 | grep -q -e 'Open MPI' -e OpenRTE; then
-  options+=(--bind-to none)
+  options+=(--bind-to none -x CUDA_MODULE_LOADING)
   [[ $(id -u) -eq 0 ]] && options+=(--allow-run-as-root)
   ((ranks > $(nproc))) && [[ -z "$hostfile" ]] && options+=(--oversubscribe)
   [[ -n "$hostfile" ]] && options+=(--hostfile "$hostfile")

@@ -8,5 +8,7 @@
 set -euo pipefail
 
 artel="${ARTEL:-build/release/artel}"
+# Kernels are loaded at the start: see mpirun.sh.
+export CUDA_MODULE_LOADING="${CUDA_MODULE_LOADING:-EAGER}"
 # --mpi=pmix: what Open MPI is started with; MPICH and Intel MPI take pmi2. `srun --mpi=list` shows what there is.
 srun --mpi="${ARTEL_SLURM_MPI:-pmix}" --kill-on-bad-exit=1 "$artel" "$@"

@@ -31,9 +31,9 @@ def require(condition, what):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        code, output, _ = launch(folder, 'echo "found $*"; exit 3')
-        require(code == 3 and "found -n 2 the-executable train -c x.yaml" in output,
-                f"the launcher's arguments and exit code, found {code} and {output}")
+        code, output, _ = launch(folder, 'echo "found $CUDA_MODULE_LOADING $*"; exit 3')
+        require(code == 3 and "found EAGER -n 2 the-executable train -c x.yaml" in output,
+                f"the launcher's environment, arguments and exit code, found {code} and {output}")
         code, output, seconds = launch(folder, "sleep 1 & exec sleep 1000")
         require(code == 137 and "every rank has ended" in output and seconds < 30,
                 f"an end of the launcher without ranks, found {code}, {output}, {seconds} s")
