@@ -141,8 +141,8 @@ bool same_line(const Line& a, const Line& b);
 
 // ---- shared.cpp ----
 extern Range shared_memory;
-/// Forgets the arrays of the last kernel and makes room for the dynamic memory.
-void begin_shared_of_launch(std::size_t dynamic_bytes);
+/// Forgets the arrays of the last kernel and makes room for the dynamic memory. `limit`: for all arrays together.
+void begin_shared_of_launch(std::size_t dynamic_bytes, std::size_t limit);
 /// All arrays have unknown contents again.
 void begin_shared_of_block();
 /// The name of the array that p points into or past.

@@ -173,6 +173,21 @@ TEST_CASE("More than 48 KiB of dynamic shared memory needs the attribute, and ha
   REQUIRE(planted::allow_shared_bytes(48 * 1024) == cudaSuccess);
 }
 
+TEST_CASE("Static shared memory counts in the 48 KiB that need no attribute") {
+  Session session;
+  DeviceArray<float> y(32);
+  Stream stream;
+  constexpr std::size_t limit = 48 * 1024;
+  constexpr std::size_t static_bytes = 128;
+  REQUIRE(planted::launch_with_static_shared(y.data(), limit - static_bytes, stream) == cudaSuccess);
+  stream.wait();
+  REQUIRE(emulator::errors().empty());
+  REQUIRE(planted::launch_with_static_shared(y.data(), limit - static_bytes + 4, stream) == cudaSuccess);
+  stream.wait();
+  REQUIRE(num_reported("launch", {"static_shared_kernel", "49156 bytes of 49152", "the array values"}) == 1);
+  REQUIRE(emulator::errors().size() == 1);
+}
+
 TEST_CASE("Grids and blocks that no GPU takes are reported") {
   Session session;
   DeviceArray<float> x(std::vector<float>(32, 1));

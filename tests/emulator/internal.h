@@ -90,8 +90,9 @@ struct Access {
 
 /// Runs all threads of all blocks now; the configuration is valid. Returns what the kernel read and wrote of device
 /// memory in a checking build, sorted, without overlaps (what was both read and written counts as written); nothing in
-/// a plain build.
-std::vector<Access> run_kernel(const cudaLaunchConfig_t& config, const void* function, const Body& body);
+/// a plain build. `shared_limit`: bytes of dynamic memory and SIMT_SHARED arrays together that are no error.
+std::vector<Access> run_kernel(const cudaLaunchConfig_t& config, const void* function, const Body& body,
+                               std::size_t shared_limit);
 
 /// Largest dynamic shared memory that a block may ask for.
 constexpr std::size_t max_shared_bytes = 227 * 1024;

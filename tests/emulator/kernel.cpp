@@ -33,11 +33,12 @@ std::vector<std::uint64_t> order_of_blocks(std::uint64_t num_blocks) {
 
 }  // namespace
 
-std::vector<Access> run_kernel(const cudaLaunchConfig_t& launch, const void* function, const Body& body) {
+std::vector<Access> run_kernel(const cudaLaunchConfig_t& launch, const void* function, const Body& body,
+                               std::size_t shared_limit) {
   ++stats().launches;
   begin_epochs();
   begin_fragments();
-  begin_shared_of_launch(launch.dynamicSmemBytes);
+  begin_shared_of_launch(launch.dynamicSmemBytes, shared_limit);
   if (memory_checker != nullptr) memory_checker->begin_launch();
   const char* arguments = static_cast<const char*>(body.pack.get());
   running.arguments = {arguments, arguments + body.bytes};

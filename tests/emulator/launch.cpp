@@ -25,6 +25,11 @@ std::size_t shared_limit(const void* function) {
   return it == shared_limits().end() ? shared_bytes_without_asking : it->second;
 }
 
+/// What dynamic memory and SIMT_SHARED arrays may take together.
+std::size_t total_shared_limit(const void* function) {
+  return shared_limits().contains(function) ? max_shared_bytes : shared_bytes_without_asking;
+}
+
 std::string size_text(const dim3& size) {
   return "(" + std::to_string(size.x) + ", " + std::to_string(size.y) + ", " + std::to_string(size.z) + ")";
 }
@@ -63,7 +68,7 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
   }
   const Label label{"kernel launch", function, 0};
   return result(submit(config.stream, label, {}, [config, function, body = std::move(body)] {
-    const std::vector<Access> accesses = run_kernel(config, function, body);
+    const std::vector<Access> accesses = run_kernel(config, function, body, total_shared_limit(function));
     record_uses(accesses);
     heap_check_red_zones(running_label());
     return true;

@@ -30,6 +30,7 @@ struct Arrays {
   std::vector<Array> all;
   std::size_t end = 0;           // of the last one
   std::size_t static_bytes = 0;  // of all but the dynamic one
+  std::size_t limit = 0;         // for all together
 };
 
 Arrays& arrays() {
@@ -67,13 +68,14 @@ char* add_array(const void* tag, std::size_t bytes, std::size_t alignment, const
 
 }  // namespace
 
-void begin_shared_of_launch(std::size_t dynamic_bytes) {
+void begin_shared_of_launch(std::size_t dynamic_bytes, std::size_t limit) {
   make_memory();
   for (const Array& array : arrays().all) {
     poison_region(array.begin, array.bytes);
     mark_dead(array.begin, array.bytes);
   }
   arrays() = {};
+  arrays().limit = limit;
   constexpr std::size_t dynamic_alignment = 128;
   if (dynamic_bytes > 0) add_array(nullptr, dynamic_bytes, dynamic_alignment, "dynamic shared memory");
 }
@@ -101,9 +103,11 @@ void* shared_static(const void* tag, std::size_t bytes, std::size_t alignment, c
     report_at(pc, 8, "launch", "static shared memory of more than 48 KiB, with the array " + std::string(name));
   }
   const bool has_dynamic = !of_kernel.all.empty() && of_kernel.all.front().tag == nullptr;
-  if (of_kernel.static_bytes + (has_dynamic ? of_kernel.all.front().bytes : 0) > max_shared_bytes) {
+  const std::size_t bytes_together = of_kernel.static_bytes + (has_dynamic ? of_kernel.all.front().bytes : 0);
+  if (has_dynamic && bytes_together > of_kernel.limit) {
     report_at(pc, 9, "launch",
-              "static and dynamic shared memory of more than 227 KiB, with the array " + std::string(name));
+              "static and dynamic shared memory of " + std::to_string(bytes_together) + " bytes of " +
+                  std::to_string(of_kernel.limit) + ", with the array " + name);
   }
   return add_array(tag, bytes, alignment, name);
 }

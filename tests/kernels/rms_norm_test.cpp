@@ -15,7 +15,8 @@ using reference::Vector;
 struct Case {
   std::int64_t num_tokens, hidden_size;
 };
-const std::vector<Case> cases{{0, 8}, {1, 1}, {1, 64}, {3, 7}, {5, 16}, {9, 33}, {2, 100}, {4, 1027}, {600, 24}};
+const std::vector<Case> cases{{0, 8},  {1, 1},   {1, 64},   {3, 7},    {5, 16},
+                              {9, 33}, {2, 100}, {4, 1027}, {600, 24}, {2, 12288}};
 constexpr float eps = 1.0e-5F;
 
 void check_forward(TestDevice& device, const Case& c, DType act, bool with_delta) {

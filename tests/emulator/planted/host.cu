@@ -16,6 +16,12 @@ __global__ void write_beyond_end_kernel(float* y, int n) {
   if (threadIdx.x == 0) y[n] = 1;
 }
 
+__global__ void static_shared_kernel(float* y) {
+  SIMT_SHARED(float, values, [32]);
+  values[threadIdx.x] = 1;
+  y[threadIdx.x] = values[threadIdx.x];
+}
+
 }  // namespace
 
 cudaError_t add_one(const float* x, float* y, int n, dim3 grid, dim3 block, std::size_t shared_bytes,
@@ -38,6 +44,15 @@ cudaError_t write_beyond_end(float* y, int n, cudaStream_t stream) {
   config.blockDim = dim3(32);
   config.stream = stream;
   return cudaLaunchKernelEx(&config, write_beyond_end_kernel, y, n);
+}
+
+cudaError_t launch_with_static_shared(float* y, std::size_t shared_bytes, cudaStream_t stream) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(1);
+  config.blockDim = dim3(32);
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, static_shared_kernel, y);
 }
 
 cudaError_t allow_shared_bytes(int bytes) {

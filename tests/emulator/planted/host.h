@@ -14,6 +14,8 @@ cudaError_t add_one(const float* x, float* y, int n, dim3 grid, dim3 block, std:
 cudaError_t add_one(const float* x, float* y, int n, cudaStream_t stream);
 /// y[n] = 1, beyond what y may have.
 cudaError_t write_beyond_end(float* y, int n, cudaStream_t stream);
+/// One block of 32 threads with 128 bytes of static shared memory beside the dynamic one.
+cudaError_t launch_with_static_shared(float* y, std::size_t shared_bytes, cudaStream_t stream);
 /// cudaFuncSetAttribute for add_one.
 cudaError_t allow_shared_bytes(int bytes);
 
