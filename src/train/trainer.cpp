@@ -126,17 +126,16 @@ bool Trainer::train_one_step(const std::function<bool()>& should_stop) {
   const TraceSpan step_span(runtime_.context().tracer, TraceKind::phase, "step");
   load_batch();
   if (agree_to_stop(should_stop)) return false;
-  const StepOptions options = step_options(step_ + 1);
   StepRecord record;
-  record.step = options.step;
-  record.tokens = tokens_ + options.tokens_per_step;
+  record.options = step_options(step_ + 1);
+  record.step = record.options.step;
+  record.tokens = tokens_ + record.options.tokens_per_step;
   record.batch = std::move(batch_);
-  record.flight.options = options;
   if (late_figures_) {
     start_late(record);
   } else {
     step_spikes_.clear();
-    record.outcome = run_step(runtime_.context(), model_, *optimizer_, record.batch, options,
+    record.outcome = run_step(runtime_.context(), model_, *optimizer_, record.batch, record.options,
                               [this](double loss, double grad_norm) { return accept_step(loss, grad_norm); });
   }
   count_bytes_sent(&record);
@@ -148,12 +147,11 @@ bool Trainer::train_one_step(const std::function<bool()>& should_stop) {
 
 void Trainer::start_late(StepRecord& record) {
   Context& context = runtime_.context();
-  const StepOptions options = record.flight.options;
-  record.flight = start_passes(context, model_, record.batch, options);
+  record.flight = start_passes(context, model_, record.batch, record.options);
   if (last_) {
     count_bytes_sent(&record);
     read_last();
-    if (!report_last()) record.flight = start_passes(context, model_, record.batch, options);
+    if (!report_last()) record.flight = start_passes(context, model_, record.batch, record.options);
     count_bytes_sent(nullptr);
   }
   start_update(context, *optimizer_, record.flight);
@@ -178,7 +176,7 @@ bool Trainer::report_last() {
   last_.reset();
   write_step_row(record);
   progress_->update(record.step, record.outcome->loss,
-                    static_cast<double>(record.flight.options.tokens_per_step) / record.step_seconds);
+                    static_cast<double>(record.options.tokens_per_step) / record.step_seconds);
   report_faults(record);
   if (batch_.inputs.empty()) batch_ = std::move(record.batch);  // its memory serves the next one
   return record.outcome->finite;

@@ -66,8 +66,9 @@ class Trainer {
     std::int64_t tokens = 0;  ///< trained on up to its end
     double step_seconds = 0.0;
     double seconds = 0.0;  ///< of training up to its end
+    StepOptions options;
     Batch batch;
-    StepInFlight flight;
+    StepInFlight flight;  ///< until its figures are read
     std::optional<StepOutcome> outcome;
     std::array<std::int64_t, num_purposes> bytes_sent{};
   };
@@ -102,7 +103,8 @@ class Trainer {
   bool pauses() const;
   /// Waits for the figures of the last step.
   void read_last();
-  /// Writes its row and what there is to say of it. Whether it was applied, or refused without a search for the cause.
+  /// Writes its row and what there is to say of it. Whether its figures were finite: if not, the search for the cause
+  /// may have gone over the gradients and statistics of passes that were under way.
   bool report_last();
   /// Reads this rank's sequences of the next step; what keeps it from that is noted in data_error_.
   void load_batch();

@@ -91,8 +91,7 @@ void Trainer::report_write_error(const std::string& error) {
 void Trainer::load(const Checkpoint& checkpoint) {
   Context& context = runtime_.context();
   ParameterStore& store = model_.parameters();
-  const Config saved =
-      config_from_json(json_member(checkpoint.manifest(), "config", checkpoint.path()), checkpoint.path());
+  const Config saved = checkpoint_config(checkpoint);
   for (const ConfigChange& change : require_resumable(saved, config_, options_.allow_changes, checkpoint.path())) {
     log_.warn(concat("resuming with ", change.key, " changed from ", change.before, " to ", change.after));
   }
@@ -109,9 +108,7 @@ void Trainer::load(const Checkpoint& checkpoint) {
   if (store.has_masters()) read_pieces(context, store, checkpoint, master_prefix, store.masters(), store.owned());
   read_pieces(context, store, checkpoint, moment_prefixes[0], optimizer_->exp_avg(), store.owned());
   read_pieces(context, store, checkpoint, moment_prefixes[1], optimizer_->exp_avg_sq(), store.owned());
-  for (const RouterState& state : model_.router_state()) {
-    read_piece(context, checkpoint, router_state_prefix + state.name, state.tensor);
-  }
+  load_router_state(context, checkpoint, model_);
   step_ = checkpoint.step();
   tokens_ = checkpoint.tokens();
   // A run that forks off another one's checkpoint has none of its own yet.
