@@ -94,6 +94,8 @@ class Trainer {
   std::string checkpoint_at(const std::string& path);
   /// The weights of another run, with a new optimizer at step 0.
   void start_from(const std::string& path);
+  /// Errors: a config or data with which the run would not be the one that the checkpoint is of.
+  void check_resumable(const Checkpoint& checkpoint);
   void load(const Checkpoint& checkpoint);
   void write_summary();
   /// False: the ranks agreed to stop before it, at the wish of should_stop or because one has no data.

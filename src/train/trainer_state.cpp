@@ -6,6 +6,7 @@
 #include "model/count.h"
 #include "train/load_model.h"
 #include "train/non_finite.h"
+#include "train/resume_checks.h"
 #include "train/trainer.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -29,7 +30,7 @@ Snapshot Trainer::snapshot() {
   snapshot.step = step_;
   snapshot.tokens = tokens_;
   snapshot.config = config_json(config_);
-  snapshot.data = {{"next_sample", step_ * config_.train.global_batch_size}};
+  snapshot.data = {{"next_sample", step_ * config_.train.global_batch_size}, {"sources", data_sources_json(*loader_)}};
   snapshot.world = {{"size", runtime_.world().size()}, {"expert", config_.parallel.expert}};
   snapshot.trainer = {{"seconds", seconds_},
                       {"attempt", metrics_ ? metrics_->attempt() : 0},
@@ -88,18 +89,29 @@ void Trainer::report_write_error(const std::string& error) {
   log_.warn("a checkpoint could not be written; training goes on and older checkpoints stand: " + error);
 }
 
-void Trainer::load(const Checkpoint& checkpoint) {
-  Context& context = runtime_.context();
-  ParameterStore& store = model_.parameters();
+// Logs the changes that are allowed, and keeps them for the row.
+void Trainer::check_resumable(const Checkpoint& checkpoint) {
   const Config saved = checkpoint_config(checkpoint);
-  for (const ConfigChange& change : require_resumable(saved, config_, options_.allow_changes, checkpoint.path())) {
+  std::vector<ConfigChange> noted = config_changes(saved, config_);
+  std::vector<ConfigChange> allowed = require_resumable(saved, config_, options_.allow_changes, checkpoint.path());
+  for (const ConfigChange& change : require_same_data(checkpoint, *loader_, options_.allow_changes)) {
+    noted.push_back(change);
+    allowed.push_back(change);
+  }
+  for (const ConfigChange& change : allowed) {
     log_.warn(concat("resuming with ", change.key, " changed from ", change.before, " to ", change.after));
   }
   resumed_row_["from"] = checkpoint.path();
   resumed_row_["changes"] = Json::array();
-  for (const ConfigChange& change : config_changes(saved, config_)) {
+  for (const ConfigChange& change : noted) {
     resumed_row_["changes"].push_back({{"key", change.key}, {"before", change.before}, {"after", change.after}});
   }
+}
+
+void Trainer::load(const Checkpoint& checkpoint) {
+  Context& context = runtime_.context();
+  ParameterStore& store = model_.parameters();
+  check_resumable(checkpoint);
   if (!checkpoint.contains(concat(moment_prefixes[0], "model.embed_tokens.weight"))) {
     fail("run", concat("required a checkpoint with the optimizer's state to resume from, found weights alone in ",
                        checkpoint.path(), "; start a new run with train.init_from"));
