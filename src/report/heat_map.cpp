@@ -28,7 +28,7 @@ std::vector<Colour> palette() {
     const Colour& b = ends[segment + 1];
     colours.push_back({mix(a.red, b.red), mix(a.green, b.green), mix(a.blue, b.blue)});
   }
-  colours.push_back({255, 255, 255});
+  colours.push_back({255, 255, 255, 0});  // no data: the page's own background
   return colours;
 }
 

@@ -72,8 +72,10 @@ std::string encode_png(size_t width, size_t height, const std::vector<uint8_t>& 
   append_big_endian(header, static_cast<uint32_t>(height));
   header += std::string("\x08\x03\0\0\0", 5);  // 8 bits, indexed, deflate, no filter, not interlaced
   std::string colours;
+  std::string alphas;
   for (const Colour& colour : palette) {
     for (const uint8_t part : {colour.red, colour.green, colour.blue}) colours += static_cast<char>(part);
+    alphas += static_cast<char>(colour.alpha);
   }
   std::string rows;
   for (size_t row = 0; row < height; ++row) {
@@ -83,6 +85,7 @@ std::string encode_png(size_t width, size_t height, const std::vector<uint8_t>& 
   std::string out = "\x89PNG\r\n\x1a\n";
   append_chunk(out, "IHDR", header);
   append_chunk(out, "PLTE", colours);
+  append_chunk(out, "tRNS", alphas);
   append_chunk(out, "IDAT", stored_stream(rows));
   append_chunk(out, "IEND", "");
   return out;

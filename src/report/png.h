@@ -13,6 +13,7 @@ struct Colour {
   uint8_t red = 0;
   uint8_t green = 0;
   uint8_t blue = 0;
+  uint8_t alpha = 255;  ///< 0 lets through what lies behind the image
 };
 
 /// A PNG file of `width` x `height` pixels, each an index into `palette`; `pixels` is row-major, [height, width].

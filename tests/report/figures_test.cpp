@@ -207,6 +207,22 @@ uint32_t big_endian(const std::string& bytes, size_t at) {
   return value;
 }
 
+std::string decoded_base64(const std::string& text) {
+  const std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  uint32_t bits = 0;
+  int num_bits = 0;
+  for (const char letter : text) {
+    if (letter == '=') break;
+    bits = bits << 6 | static_cast<uint32_t>(letters.find(letter));
+    num_bits += 6;
+    if (num_bits < 8) continue;
+    num_bits -= 8;
+    bytes += static_cast<char>(bits >> num_bits & 255U);
+  }
+  return bytes;
+}
+
 TEST_CASE("a PNG holds its pixels in stored blocks with the prescribed checksums") {
   constexpr size_t width = 400;
   constexpr size_t height = 300;  // more than one stored block
@@ -242,6 +258,33 @@ TEST_CASE("a PNG holds its pixels in stored blocks with the prescribed checksums
   }
   CHECK_THROWS_AS(encode_png(2, 2, {0, 1, 2, 3}, {{0, 0, 0}}), Error);
   CHECK_THROWS_AS(encode_png(2, 2, {0}, {{0, 0, 0}}), Error);
+}
+
+TEST_CASE("the palette of a PNG has its transparency between its colours and its pixels") {
+  const std::string png = encode_png(2, 1, {0, 1}, {{1, 2, 3}, {4, 5, 6, 0}});
+  const size_t colours = png.find("PLTE");
+  const size_t alphas = png.find("tRNS");
+  CHECK(colours < alphas);
+  CHECK(alphas < png.find("IDAT"));
+  CHECK(big_endian(png, colours - 4) == 6);
+  CHECK(png.substr(colours + 4, 6) == "\1\2\3\4\5\6");
+  CHECK(big_endian(png, alphas - 4) == 2);
+  CHECK(png.substr(alphas + 4, 2) == std::string("\xFF\0", 2));
+}
+
+TEST_CASE("cells of a heat map without data are transparent, all others are not") {
+  HeatMapSpec spec;
+  spec.x_title = "Tokens";
+  spec.x_end = 1.0;
+  spec.panels = {{"Layer 0", 1, 2, {kNaN, 0.0}}};
+  const std::string svg = render_heat_map(spec, FigureSize::wide);
+  std::string alphas(128, '\xFF');
+  alphas += '\0';
+  const size_t begin = svg.rfind("base64,") + 7;
+  const std::string png = decoded_base64(svg.substr(begin, svg.find('"', begin) - begin));
+  CHECK(png.substr(png.find("tRNS") + 4, 129) == alphas);
+  const size_t rows = png.find("IDAT") + 4 + 2 + 5;  // after the headers of stream and block: filter, no data, dead
+  CHECK(png.substr(rows, 3) == std::string("\0\x80\0", 3));
 }
 
 TEST_CASE("base64 pads as the standard's examples do") {
