@@ -64,6 +64,17 @@ void take_final_losses(Group& group, const std::vector<const Run*>& runs, std::v
     }
     for (const auto& score : row.scores) {
       if (std::isfinite(score.second)) add_set_loss(group.scores, score.first, {run->seed, score.second});
+std::optional<int64_t> integer_at(const Run& run, const char* path) {
+  const Json::json_pointer pointer(path);
+  if (!run.config.contains(pointer) || !run.config.at(pointer).is_number_integer()) return std::nullopt;
+  return run.config.at(pointer).get<int64_t>();
+}
+
+// Windows read of each validation set; 0: all of them.
+int64_t num_validation_windows(const Run& run) {
+  return integer_at(run, "/validation/batches").value_or(0) * integer_at(run, "/train/global_batch_size").value_or(0);
+}
+
     }
     tokens += static_cast<double>(row.tokens);
     seconds += row.seconds;
@@ -98,6 +109,15 @@ Group make_group(const std::vector<Run>& runs, const RunGroup& members, std::vec
   } else {
     take_final_losses(group, validated, notes);
   }
+// Whether groups were validated on other text, or on the same cut into other windows.
+bool validation_differs(const Comparison& comparison) {
+  const auto windows = [&](const Group& group) { return num_validation_windows(comparison.runs[group.runs.front()]); };
+  const std::vector<Group>& groups = comparison.groups;
+  return any_key_differs(comparison.config, {"data.validation", "data.tokenizer", "model.max_position_embeddings"}) ||
+         std::any_of(groups.begin(), groups.end(),
+                     [&](const Group& group) { return windows(group) != windows(groups.front()); });
+}
+
   group.validation = align_tracks(tracks);
   group.flops = group.tokens * group.flops_per_token;
   group.tokens_per_second = group.seconds > 0.0 ? group.tokens / group.seconds : kNaN;
@@ -112,11 +132,9 @@ void note_runs(const std::vector<Run>& runs, std::vector<std::string>& notes) {
       notes.push_back(
           concat(run.directory, ": resumed with other values, so no seed of runs that kept theirs: ", changes));
     }
-    const Json::json_pointer pointer("/train/steps");
-    if (!run.config.contains(pointer) || !run.config.at(pointer).is_number_integer()) continue;
-    const auto wanted = run.config.at(pointer).get<int64_t>();
-    if (run.last_step() < wanted) {
-      notes.push_back(concat(run.directory, ": unfinished, step ", run.last_step(), " of ", wanted));
+    const auto wanted = integer_at(run, "/train/steps");
+    if (wanted && run.last_step() < *wanted) {
+      notes.push_back(concat(run.directory, ": unfinished, step ", run.last_step(), " of ", *wanted));
     }
   }
 }
@@ -150,9 +168,9 @@ void note_groups(Comparison& comparison) {
   };
   differ("tokens seen", unmatched(groups, [](const Group& group) { return group.tokens; }));
   differ("FLOPs per token", unmatched(groups, [](const Group& group) { return group.flops_per_token; }));
-  if (any_key_differs(comparison.config, {"data.validation", "data.tokenizer", "validation.batches"})) {
+  if (validation_differs(comparison)) {
     comparison.notes.push_back(
-        "validation data differ between groups (see the config), so their losses do not compare");
+        "validation data differ between groups in text or windows (see the config), so their losses do not compare");
   }
   if (any_key_differs(comparison.config, {"model.num_experts", "model.num_experts_per_tok"})) {
     comparison.notes.push_back("groups differ in experts or experts per token, so max violation does not compare");

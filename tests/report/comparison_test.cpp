@@ -1,6 +1,7 @@
 #include "report/comparison.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "report/format.h"
 #include "report/synthetic_runs.h"
@@ -224,6 +225,29 @@ TEST_CASE("a run resumed with another learning rate stands alone, with a note") 
                                  "optimizer.lr (was 0.001, now 0.002) after step 7"});
   CHECK(
       contains(comparison_table(result), "changed on resuming: - | optimizer.lr (was 0.001, now 0.002) after step 7"));
+}
+
+TEST_CASE("losses on other windows of the validation text are noted, other batches of as many windows are not") {
+  // batches, sequences per batch and ids per sequence of two groups
+  for (const auto& [a, b, differs] :
+       std::vector<std::tuple<std::vector<int64_t>, std::vector<int64_t>, bool>>{{{16, 32, 512}, {16, 32, 512}, false},
+                                                                                 {{16, 32, 512}, {16, 32, 1024}, true},
+                                                                                 {{0, 32, 512}, {0, 32, 1024}, true},
+                                                                                 {{16, 32, 512}, {16, 64, 512}, true},
+                                                                                 {{16, 32, 512}, {8, 64, 512}, false},
+                                                                                 {{16, 32, 512}, {8, 32, 512}, true},
+                                                                                 {{16, 32, 512}, {0, 32, 512}, true},
+                                                                                 {{0, 32, 512}, {0, 64, 512}, false}}) {
+    CAPTURE(a, b);
+    std::vector<Run> runs = joined(seeds_of(uoe_spec(), {1}), seeds_of(moe_spec(1.8), {1}));
+    for (size_t i = 0; i < 2; ++i) {
+      const std::vector<int64_t>& values = i == 0 ? a : b;
+      runs[i].config["validation"]["batches"] = values[0];
+      runs[i].config["train"]["global_batch_size"] = values[1];
+      runs[i].config["model"]["max_position_embeddings"] = values[2];
+    }
+    CHECK(any_note(compare_runs(runs), "validation data differ") == differs);
+  }
 }
 
 TEST_CASE("a group without validation rows has no loss and no verdict") {
