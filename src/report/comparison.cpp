@@ -7,6 +7,7 @@
 #include <set>
 
 #include "report/differences.h"
+#include "report/final_losses.h"
 #include "report/group_curves.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -15,72 +16,21 @@ namespace artel {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr int64_t kOwnEnd = -1;
-
-// The largest token count at which every run has a validation row; kOwnEnd when there is none.
-int64_t common_end(const std::vector<const Run*>& runs) {
-  std::set<int64_t> common;
-  for (const ValidationRow& row : runs.front()->validation) common.insert(row.tokens);
-  for (const Run* run : runs) {
-    std::set<int64_t> both;
-    for (const ValidationRow& row : run->validation) {
-      if (common.count(row.tokens) > 0) both.insert(row.tokens);
-    }
-    common = std::move(both);
-  }
-  return common.empty() ? kOwnEnd : *common.rbegin();
-}
-
-const ValidationRow& row_at(const Run& run, int64_t tokens) {
-  const auto found = std::find_if(run.validation.rbegin(), run.validation.rend(),
-                                  [&](const ValidationRow& row) { return row.tokens == tokens; });
-  return found == run.validation.rend() ? run.validation.back() : *found;
-}
-
-void add_set_loss(std::vector<SetLosses>& sets, const std::string& name, const SeedLoss& loss) {
-  const auto found = std::find_if(sets.begin(), sets.end(), [&](const SetLosses& set) { return set.name == name; });
-  if (found != sets.end()) {
-    found->losses.seeds.push_back(loss);
-  } else {
-    sets.push_back({name, {{loss}}});
-  }
-}
 
 void take_final_losses(Group& group, const std::vector<const Run*>& runs, std::vector<std::string>& notes) {
-  const int64_t end = common_end(runs);
-  const auto shorter = [&](const Run* run) { return run->validation.back().tokens != end; };
-  if (end == kOwnEnd) {
+  const std::optional<int64_t> end = last_common_tokens(runs);
+  const auto shorter = [&](const Run* run) { return run->validation.back().tokens != *end; };
+  if (!end) {
     notes.push_back(concat(group.name, ": its runs share no validated token count; each counts with its last"));
   } else if (std::any_of(runs.begin(), runs.end(), shorter)) {
-    notes.push_back(concat(group.name, ": its runs end at different points; compared at ", end, " tokens"));
+    notes.push_back(concat(group.name, ": its runs end at different points; compared at ", *end, " tokens"));
   }
-  double tokens = 0.0;
-  double seconds = 0.0;
-  for (const Run* run : runs) {
-    const ValidationRow& row = row_at(*run, end);
-    group.final_losses.seeds.push_back({run->seed, row.val_loss});
-    for (const auto& set : row.sets) {
-      if (std::isfinite(set.second)) add_set_loss(group.sets, set.first, {run->seed, set.second});
-    }
-    for (const auto& score : row.scores) {
-      if (std::isfinite(score.second)) add_set_loss(group.scores, score.first, {run->seed, score.second});
-std::optional<int64_t> integer_at(const Run& run, const char* path) {
-  const Json::json_pointer pointer(path);
-  if (!run.config.contains(pointer) || !run.config.at(pointer).is_number_integer()) return std::nullopt;
-  return run.config.at(pointer).get<int64_t>();
-}
-
-// Windows read of each validation set; 0: all of them.
-int64_t num_validation_windows(const Run& run) {
-  return integer_at(run, "/validation/batches").value_or(0) * integer_at(run, "/train/global_batch_size").value_or(0);
-}
-
-    }
-    tokens += static_cast<double>(row.tokens);
-    seconds += row.seconds;
-  }
-  group.tokens = tokens / static_cast<double>(runs.size());
-  group.seconds = seconds / static_cast<double>(runs.size());
+  LossesAt losses = losses_at(runs, end);
+  group.final_losses = std::move(losses.overall);
+  group.sets = std::move(losses.sets);
+  group.scores = std::move(losses.scores);
+  group.tokens = losses.tokens;
+  group.seconds = losses.seconds;
 }
 
 Group make_group(const std::vector<Run>& runs, const RunGroup& members, std::vector<std::string>& notes) {
@@ -92,36 +42,37 @@ Group make_group(const std::vector<Run>& runs, const RunGroup& members, std::vec
   group.total_parameters = first.total_parameters;
   group.active_parameters = first.active_parameters;
   group.flops_per_token = first.flops_per_token;
-  std::vector<const Run*> validated;
   std::vector<Track> tracks;
   for (const size_t index : members.runs) {
     const Run& run = runs[index];
     if (run.validation.empty()) {
       notes.push_back(concat(run.directory, ": no validation rows, so no part in the final losses"));
-      continue;
+    } else {
+      tracks.push_back(validation_track(run));
     }
-    validated.push_back(&run);
-    tracks.push_back(validation_track(run));
   }
+  const std::vector<const Run*> validated = validated_runs(runs, members.runs);
   if (validated.empty()) {
     group.tokens = static_cast<double>(first.last_tokens());
     group.seconds = first.last_seconds();
   } else {
     take_final_losses(group, validated, notes);
   }
-// Whether groups were validated on other text, or on the same cut into other windows.
-bool validation_differs(const Comparison& comparison) {
-  const auto windows = [&](const Group& group) { return num_validation_windows(comparison.runs[group.runs.front()]); };
-  const std::vector<Group>& groups = comparison.groups;
-  return any_key_differs(comparison.config, {"data.validation", "data.tokenizer", "model.max_position_embeddings"}) ||
-         std::any_of(groups.begin(), groups.end(),
-                     [&](const Group& group) { return windows(group) != windows(groups.front()); });
-}
-
   group.validation = align_tracks(tracks);
   group.flops = group.tokens * group.flops_per_token;
   group.tokens_per_second = group.seconds > 0.0 ? group.tokens / group.seconds : kNaN;
   return group;
+}
+
+std::optional<int64_t> integer_at(const Run& run, const char* path) {
+  const Json::json_pointer pointer(path);
+  if (!run.config.contains(pointer) || !run.config.at(pointer).is_number_integer()) return std::nullopt;
+  return run.config.at(pointer).get<int64_t>();
+}
+
+// Windows read of each validation set; 0: all of them.
+int64_t num_validation_windows(const Run& run) {
+  return integer_at(run, "/validation/batches").value_or(0) * integer_at(run, "/train/global_batch_size").value_or(0);
 }
 
 void note_runs(const std::vector<Run>& runs, std::vector<std::string>& notes) {
@@ -158,6 +109,15 @@ bool any_key_differs(const std::vector<ConfigRow>& config, const std::vector<std
   });
 }
 
+// Whether groups were validated on other text, or on the same cut into other windows.
+bool validation_differs(const Comparison& comparison) {
+  const auto windows = [&](const Group& group) { return num_validation_windows(comparison.runs[group.runs.front()]); };
+  const std::vector<Group>& groups = comparison.groups;
+  return any_key_differs(comparison.config, {"data.validation", "data.tokenizer", "model.max_position_embeddings"}) ||
+         std::any_of(groups.begin(), groups.end(),
+                     [&](const Group& group) { return windows(group) != windows(groups.front()); });
+}
+
 // What makes the final losses hard to compare.
 void note_groups(Comparison& comparison) {
   const std::vector<Group>& groups = comparison.groups;
@@ -182,6 +142,26 @@ void note_groups(Comparison& comparison) {
       comparison.notes.push_back(concat(group.name, ": runs had different numbers of threads; times do not compare"));
     }
   }
+}
+
+// Where the pairs that do not end at equal tokens were compared, and which could not be.
+void note_differences(Comparison& comparison) {
+  std::vector<std::string> apart;
+  for (const Difference& difference : comparison.differences) {
+    const Group& a = comparison.groups[difference.a];
+    const Group& b = comparison.groups[difference.b];
+    if (!difference.loss.delta) continue;
+    if (!difference.tokens) {
+      apart.push_back(concat(a.name, " - ", b.name));
+    } else if (*difference.tokens != a.tokens || *difference.tokens != b.tokens) {
+      comparison.notes.push_back(concat(a.name, " - ", b.name, ": compared at ",
+                                        static_cast<int64_t>(*difference.tokens),
+                                        " tokens, the last that all their runs validated at"));
+    }
+  }
+  if (apart.empty()) return;
+  comparison.notes.push_back(
+      concat("no validation of all runs at equal tokens within 2 % of both ends, so no verdict: ", join(apart, ", ")));
 }
 
 }  // namespace
@@ -221,8 +201,9 @@ Comparison compare_runs(std::vector<Run> runs, const CompareOptions& options) {
     comparison.groups.push_back(make_group(comparison.runs, group, comparison.notes));
   }
   comparison.config = compare_configs(comparison.runs, members);
-  comparison.differences = compare_groups(comparison.groups, options);
+  comparison.differences = compare_groups(comparison.runs, comparison.groups, options);
   note_groups(comparison);
+  note_differences(comparison);
   return comparison;
 }
 

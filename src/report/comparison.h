@@ -77,6 +77,7 @@ struct LossDifference {
 struct Difference {
   size_t a = 0;  ///< index of a group
   size_t b = 0;
+  std::optional<double> tokens;  ///< of both sides; none: their ends are too far apart for a test (compare_groups)
   LossDifference loss;
   std::optional<double> p_holm;  ///< p value adjusted for the number of differences
   std::optional<Equivalence> equivalence;

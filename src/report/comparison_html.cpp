@@ -88,8 +88,9 @@ constexpr std::string_view kSwitchLabels = R"html(
 
 constexpr std::string_view kFooter = R"html(
 <footer><p>Losses are cross-entropies in nats per token. FLOPs are those of training, forward and backward, of the
-matrix products: tokens × FLOPs per token. Runs that differ only in seed are one group. Differences of groups that share
-two or more seeds are tested by a paired t test over these seeds, others with two or more seeds each by Welch’s t test;
+matrix products: tokens × FLOPs per token. Runs that differ only in seed are one group. Groups are compared at the last
+number of tokens that all their runs validated at; where that is more than 2 % before the end of either there is no
+verdict. Differences of groups that share two or more seeds are tested by a paired t test over these seeds, others with two or more seeds each by Welch’s t test;
 with one seed there is an observed difference and no verdict. p (Holm) allows for looking at all pairs at once.
 Equivalence is shown by two one-sided tests at 5 %. Loss reached: first crossing of the mean validation curve,
 interpolated linearly.</p>

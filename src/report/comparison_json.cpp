@@ -106,6 +106,7 @@ Json reach_json(const Reach& reach) {
 
 Json difference_json(const Difference& difference, const std::vector<Group>& groups) {
   Json json = {{"a", groups[difference.a].name}, {"b", groups[difference.b].name}};
+  json["tokens"] = finite_or_null(difference.tokens);
   json.update(loss_difference_json(difference.loss));
   json["p_value_holm"] = or_null(difference.p_holm);
   json["method"] = difference.method;

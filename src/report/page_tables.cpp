@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 
+#include "report/differences.h"
 #include "report/format.h"
 #include "report/page.h"
 #include "report/svg.h"
@@ -74,9 +75,9 @@ std::string set_differences(const Comparison& comparison) {
   for (const Difference& difference : comparison.differences) {
     for (const auto& set : difference.sets) {
       const LossDifference& loss = set.second;
-      const char* verdict = !loss.significant   ? "no verdict: one seed"
-                            : *loss.significant ? "significant"
-                                                : "not significant";
+      const std::string verdict = !loss.significant   ? why_no_verdict(difference)
+                                  : *loss.significant ? "significant"
+                                                      : "not significant";
       rows.push_back({escape_html(set.first), pair_name(comparison, difference), format_delta(loss.delta),
                       format_interval(loss.ci95), escape_html(format_p(loss.p_value)), verdict});
     }

@@ -260,6 +260,77 @@ TEST_CASE("a group without validation rows has no loss and no verdict") {
   CHECK(contains(comparison_table(result), "no verdict: no validation loss"));
 }
 
+TEST_CASE("groups that end at different tokens have a difference and no verdict, in table, page and JSON") {
+  SyntheticSpec a = uoe_spec();
+  a.sets = {"bible", "web"};
+  SyntheticSpec b = moe_spec(1.85);
+  b.sets = a.sets;
+  std::vector<Run> runs = joined(seeds_of(a, {1, 2, 3}), seeds_of(b, {1, 2, 3}));
+  CHECK(*compare_runs(runs).differences.at(0).loss.significant);
+  CHECK(*compare_runs(runs).differences.at(0).tokens == 20 * 4096.0);
+  runs[2].validation.resize(1);  // one seed stopped half-way
+  runs[2].training.resize(12);
+  const Comparison result = compare_runs(runs, CompareOptions{.equivalence_margin = 0.5});
+  const Difference& difference = result.differences.at(0);
+  CHECK(*difference.loss.delta > 0.0);  // the lower loss at equal tokens looks higher
+  CHECK_FALSE(difference.tokens.has_value());
+  CHECK_FALSE(difference.loss.significant.has_value());
+  CHECK_FALSE(difference.loss.ci95.has_value());
+  CHECK_FALSE(difference.equivalence.has_value());
+  CHECK_FALSE(difference.p_holm.has_value());
+  CHECK(difference.method == "");
+  CHECK(difference.verdict == "no verdict: different tokens");
+  REQUIRE(difference.sets.size() == 2);
+  CHECK_FALSE(difference.sets[1].second.significant.has_value());
+  const Json json = comparison_json(result)["differences"][0];
+  CHECK(json["tokens"].is_null());
+  CHECK(json["significant"].is_null());
+  CHECK(json["ci95"].is_null());
+  CHECK(json["by_set"]["web"]["significant"].is_null());
+  CHECK(json["delta_val_loss"].get<double>() == *difference.loss.delta);
+  CHECK(json["b_reaches_a"]["tokens"].is_number());  // the way to a loss is known all the same
+  for (const std::string& text : {comparison_table(result), comparison_html(result)}) {
+    CHECK(contains(text, "no verdict: different tokens"));
+    CHECK_FALSE(contains(text, "significantly"));
+    CHECK_FALSE(contains(text, "no verdict: one seed"));
+  }
+  CHECK(any_note(result, "so no verdict: uoe - moe"));
+  // With every run at the same end there is a verdict again.
+  for (Run& run : runs) run.validation.resize(1);
+  CHECK(compare_runs(runs).differences.at(0).verdict == "significantly lower");
+}
+
+TEST_CASE("groups are compared at their last common validation within 2 % of both ends") {
+  SyntheticSpec a = uoe_spec();
+  a.steps = 200;
+  a.validation_every = 1;
+  SyntheticSpec b = moe_spec(1.85);
+  b.steps = a.steps;
+  b.validation_every = 1;
+  for (const auto& [end_of_b, compared] : std::vector<std::pair<size_t, bool>>{{196, true}, {195, false}}) {
+    CAPTURE(end_of_b);
+    std::vector<Run> runs = joined(seeds_of(a, {1, 2, 3}), seeds_of(b, {1, 2, 3}));
+    runs[4].validation.resize(end_of_b);
+    const Comparison result = compare_runs(runs);
+    const Difference& difference = result.differences.at(0);
+    CHECK(difference.tokens.has_value() == compared);
+    CHECK(difference.loss.significant.has_value() == compared);
+    CHECK(any_note(result, "uoe - moe: compared at 802816 tokens") == compared);
+    if (!compared) continue;
+    CHECK(*difference.tokens == 196 * 4096.0);
+    double delta = 0.0;
+    for (size_t i = 0; i < 3; ++i) delta += runs[i].validation[195].val_loss - runs[i + 3].validation[195].val_loss;
+    CHECK(*difference.loss.delta == Approx(delta / 3.0));
+    CHECK(comparison_json(result)["differences"][0]["tokens"] == 802816);
+  }
+  // Ends at nearly equal tokens of which none is common.
+  std::vector<Run> runs = joined(seeds_of(a, {1, 2}), seeds_of(b, {1, 2}));
+  for (size_t i = 2; i < 4; ++i) {
+    for (ValidationRow& row : runs[i].validation) ++row.tokens;
+  }
+  CHECK(compare_runs(runs).differences.at(0).verdict == "no verdict: different tokens");
+}
+
 TEST_CASE("bits per byte and accuracies are means over the seeds, in table, page and JSON") {
   std::vector<Run> runs = seeds_of(uoe_spec(), {1, 2});
   runs[0].validation.back().scores = {{"bits per byte, web", 1.25}, {"swag, accuracy", 0.5}};
