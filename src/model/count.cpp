@@ -135,17 +135,16 @@ ModelCount count_model(const ModelConfig& m) {
 
 std::vector<std::string> describe_warnings(const ModelConfig& model) {
   if (model.num_experts == 0 || model.routing.type != "uoe") return {};
-  ModelConfig matched = model;
-  matched.routing.type = "softmax";
-  const auto ours = static_cast<double>(count_model(model).flops_per_token.total);
-  const auto theirs = static_cast<double>(count_model(matched).flops_per_token.total);
-  const double excess = ours / theirs - 1.0;
+  // In units of 18 d FLOPs a layer: what a token multiplies in the experts of N·S + K (D - S) and of K·D + D_sh.
+  const std::int64_t neurons = resolved(model.routing.uoe.routing_neurons, "model.routing.uoe.routing_neurons");
+  const std::int64_t fits = neurons * (model.num_experts - model.num_experts_per_tok);
+  const std::int64_t shared = model.shared_expert_intermediate_size;
+  const std::int64_t matched = model.num_experts_per_tok * model.moe_intermediate_size + shared;
+  const double excess = static_cast<double>(fits - shared) / static_cast<double>(matched);
   if (std::fabs(excess) <= kMatchTolerance) return {};
-  const std::int64_t fits = model.routing.uoe.routing_neurons * (model.num_experts - model.num_experts_per_tok);
   return {concat("UoE takes ", format_fixed(100.0 * std::fabs(excess), 1), " % ", excess > 0 ? "more" : "fewer",
-                 " FLOPs per token than the softmax MoE with shared_expert_intermediate_size ",
-                 model.shared_expert_intermediate_size, "; ", model.routing.uoe.routing_neurons,
-                 " routing neurons match shared_expert_intermediate_size ", fits)};
+                 " FLOPs in its experts than the softmax MoE with shared_expert_intermediate_size ", shared,
+                 " in its; ", neurons, " routing neurons match shared_expert_intermediate_size ", fits)};
 }
 
 Json describe_json(const Config& config, const RankLayout& layout) {

@@ -36,8 +36,9 @@ struct ModelCount {
 /// (`linear_routers`).
 ModelCount count_model(const ModelConfig& model);
 
-/// What a reader should know before trusting a comparison: UoE whose FLOPs per token miss those of the softmax MoE with
-/// a shared expert of shared_expert_intermediate_size by over 2 %, with the width that fits.
+/// What a reader should know before trusting a comparison: UoE whose FLOPs per token in the experts miss those of the
+/// softmax MoE with a shared expert of shared_expert_intermediate_size, N·S + K (D - S) = K·D + D_sh, by over 2 %, with
+/// the width that fits.
 std::vector<std::string> describe_warnings(const ModelConfig& model);
 
 /// {"name", "parameters", "flops_per_token", "memory_bytes_per_rank", "warnings"} of `artel describe --json`.

@@ -228,6 +228,20 @@ TEST_CASE("describe warns when UoE misses the compute of the matched MoE and nam
   CHECK(contains(describe_warnings(fewer.model)[0], " 70"));
 }
 
+TEST_CASE("The match that describe asks for is that of the experts, whatever a model spends beside them") {
+  const auto warnings = [](const std::string& neurons) {
+    return describe_warnings(
+        load_config(kRoot + "/configs/paper/1b_uoe.yaml", {"model.routing.uoe.routing_neurons=" + neurons}).model);
+  };
+  // K·D + D_sh = 8 · 512 + 512, N - K = 56.
+  for (const char* neurons : {"8", "9", "10"}) CHECK(warnings(neurons).empty());  // at most 64 of 4608
+  REQUIRE(warnings("11").size() == 1);
+  CHECK(contains(warnings("11")[0], "2.3 % more FLOPs in its experts"));  // 104
+  CHECK(contains(warnings("11")[0], "11 routing neurons match shared_expert_intermediate_size 616"));
+  REQUIRE(warnings("7").size() == 1);
+  CHECK(contains(warnings("7")[0], "2.6 % fewer"));  // 120
+}
+
 TEST_CASE("describe prints every number of the JSON in the text") {
   const Config config = load_config(kRoot + "/configs/paper/1b_uoe.yaml");
   const Json json = describe_json(config);
