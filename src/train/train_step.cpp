@@ -53,6 +53,7 @@ void read_passes(Communicator* world, StepInFlight& step, StepOutcome& outcome) 
   if (world != nullptr) sum_over_ranks(*world, outcome);
   for (const LayerStatistics& layer : outcome.layers) {
     outcome.aux_loss += layer.auxiliary.balance / static_cast<double>(outcome.layers.size());
+    outcome.z_loss += layer.auxiliary.z / static_cast<double>(outcome.layers.size());
   }
 }
 

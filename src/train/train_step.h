@@ -25,6 +25,7 @@ struct StepOptions {
 struct StepOutcome {
   double loss = 0.0;      ///< mean over the tokens of the step, in nats
   double aux_loss = 0.0;  ///< mean over layers, without coefficient
+  double z_loss = 0.0;    ///< the same of the z-loss
   bool finite = false;    ///< the loss and the gradient's norm are numbers to train on
   StepResult update;
   std::vector<LayerStatistics> layers;

@@ -191,6 +191,7 @@ void Trainer::write_step_row(const StepRecord& record) {
   row["lr"] = learning_rate(config_.schedule, config_.optimizer.lr, record.step, config_.train.steps);
   row["grad_norm"] = outcome.update.grad_norm;
   row["aux_loss"] = outcome.aux_loss;
+  if (config_.model.router_z_loss_coef > 0.0 && !outcome.layers.empty()) row["z_loss"] = outcome.z_loss;
   row["tokens_per_second"] =
       static_cast<double>(config_.train.global_batch_size * config_.model.max_position_embeddings) /
       record.step_seconds;

@@ -101,6 +101,25 @@ TEST_CASE("Validation rows hold every set, and training rows what the experts go
   CHECK(load_config(directory.file("r/config.yaml")).model.routing.uoe.routing_neurons == 4);
 }
 
+TEST_CASE("Rows hold the z-loss of runs that have one, the mean over layers and tokens without its coefficient") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  const Config plain = config_of(directory, "softmax", "fp32", {"train.steps=3", "model.initializer_range=1.0e-4"});
+  Config with_z = plain;
+  with_z.run.name = "z";
+  with_z.model.router_z_loss_coef = 1.0e-3;
+  const auto rows = train(plain);
+  const auto z_rows = train(with_z);
+  for (const auto& [step, row] : rows) {
+    CHECK_FALSE(row.contains("z_loss"));
+    REQUIRE(z_rows.at(step).contains("z_loss"));
+    // Weights near 0: every logit is 0, and lse = ln N.
+    CHECK(z_rows.at(step)["z_loss"].get<double>() == Approx(std::log(6.0) * std::log(6.0)).epsilon(0.02));
+    CHECK(z_rows.at(step)["aux_loss"].get<double>() == Approx(row["aux_loss"].get<double>()).epsilon(0.02));
+  }
+  CHECK(z_rows.at(1)["aux_loss"] == rows.at(1)["aux_loss"]);
+}
+
 TEST_CASE("Resuming refuses another model, allows what it should, and never overwrites a run unasked") {
   const TemporaryDirectory directory;
   prepare(directory);
