@@ -89,6 +89,8 @@ class DataLoader {
 
   int64_t num_sources() const { return static_cast<int64_t>(files_.size()); }
   const WindowedFile& source(int64_t index) const { return files_[static_cast<size_t>(index)]; }
+  /// Whether a run of so many samples would meet the samples in the same order, as far as both go.
+  bool has_order_of(int64_t num_samples) const { return !megatron_ || megatron_->has_order_of(num_samples); }
   /// Where a sample of the global order comes from.
   Sample sample(int64_t global_sample) const {
     return megatron_ ? megatron_->sample(global_sample) : sampler_->sample(global_sample);

@@ -23,7 +23,7 @@ uint64_t LegacyShuffle::draw(uint64_t most) {
 
 MegatronSamples::MegatronSamples(std::vector<int64_t> sequence_starts, int64_t seq_len, int64_t num_samples,
                                  uint32_t seed)
-    : sequence_starts_(std::move(sequence_starts)), seq_len_(seq_len) {
+    : sequence_starts_(std::move(sequence_starts)), seq_len_(seq_len), num_samples_(num_samples) {
   const int64_t tokens = sequence_starts_.back();
   const auto num_sequences = static_cast<int64_t>(sequence_starts_.size()) - 1;
   if (num_sequences > std::numeric_limits<int32_t>::max()) {
@@ -32,25 +32,30 @@ MegatronSamples::MegatronSamples(std::vector<int64_t> sequence_starts, int64_t s
   if (tokens <= seq_len) {
     fail("data", concat("data.order: megatron required at least ", seq_len + 1, " ids, found ", tokens));
   }
-  // As many epochs as hold the samples and the one id that the last window has beyond them.
-  const int64_t num_epochs = (num_samples * seq_len + 1 + tokens - 1) / tokens;
+  const auto [num_epochs, apart] = epochs_of(num_samples);
   const int64_t num_windows = (num_epochs * tokens - 1) / seq_len;
   if (num_windows >= std::numeric_limits<uint32_t>::max()) {
     fail("data", concat("data.order: megatron required fewer than 4294967295 windows, found ", num_windows));
   }
-  // The last epoch is shuffled with the others unless little of it is needed.
-  const int64_t before_last = ((num_epochs - 1) * tokens - 1) / seq_len;
-  const int64_t windows_per_epoch = (tokens - 1) / seq_len;
-  const auto enough = static_cast<int64_t>(0.80 * static_cast<double>(windows_per_epoch));
-  const bool apart = num_epochs > 1 && num_samples - before_last < enough;
   LegacyShuffle shuffle(seed);
   shuffle_sequences(num_epochs, apart, shuffle);
   cut_windows(num_windows);
   shuffled_.resize(static_cast<size_t>(num_windows));
   std::iota(shuffled_.begin(), shuffled_.end(), 0U);
-  const int64_t together = apart ? before_last : num_windows;
+  const int64_t together = apart ? ((num_epochs - 1) * tokens - 1) / seq_len : num_windows;
   shuffle.shuffle(shuffled_.data(), together);
   if (together < num_windows) shuffle.shuffle(shuffled_.data() + together, num_windows - together);
+}
+
+MegatronEpochs MegatronSamples::epochs_of(int64_t num_samples) const {
+  const int64_t tokens = sequence_starts_.back();
+  // As many as hold the samples and the one id that the last window has beyond them.
+  const int64_t count = (num_samples * seq_len_ + 1 + tokens - 1) / tokens;
+  // The last one is shuffled with the others unless little of it is needed.
+  const int64_t before_last = ((count - 1) * tokens - 1) / seq_len_;
+  const int64_t windows_per_epoch = (tokens - 1) / seq_len_;
+  const auto enough = static_cast<int64_t>(0.80 * static_cast<double>(windows_per_epoch));
+  return {count, count > 1 && num_samples - before_last < enough};
 }
 
 void MegatronSamples::shuffle_sequences(int64_t num_epochs, bool apart, LegacyShuffle& shuffle) {
@@ -126,20 +131,30 @@ std::vector<int64_t> megatron_blend_sizes(const std::vector<double>& weights, in
 
 MegatronOrder::MegatronOrder(std::vector<std::vector<int64_t>> sequence_starts, std::vector<double> weights,
                              int64_t seq_len, int64_t num_samples, int64_t seed)
-    : num_samples_(num_samples) {
+    : num_samples_(num_samples), weights_(std::move(weights)) {
   if (seed < 0 || seed > std::numeric_limits<uint32_t>::max()) {
     fail("data", concat("data.order: megatron required run.seed from 0 to 4294967295, found ", seed));
   }
   std::vector<int64_t> sizes = {num_samples};
-  if (weights.size() > 1) {
-    const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
-    for (double& weight : weights) weight /= sum;
-    sizes = megatron_blend_sizes(weights, num_samples);
-    turns_ = megatron_blend(weights, num_samples);
+  const double sum = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  for (double& weight : weights_) weight /= sum;
+  if (weights_.size() > 1) {
+    sizes = megatron_blend_sizes(weights_, num_samples);
+    turns_ = megatron_blend(weights_, num_samples);
   }
   for (size_t i = 0; i < sequence_starts.size(); ++i) {
     sources_.emplace_back(std::move(sequence_starts[i]), seq_len, sizes[i], static_cast<uint32_t>(seed));
   }
+}
+
+// The blend takes its turns one after the other, whatever their number.
+bool MegatronOrder::has_order_of(int64_t num_samples) const {
+  std::vector<int64_t> sizes = {num_samples};
+  if (weights_.size() > 1) sizes = megatron_blend_sizes(weights_, num_samples);
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    if (!sources_[i].has_order_of(sizes[i])) return false;
+  }
+  return true;
 }
 
 Sample MegatronOrder::sample(int64_t global_sample) const {

@@ -31,6 +31,14 @@ class LegacyShuffle {
   std::mt19937 words_;
 };
 
+/// How often a data set is gone through for a number of samples, and whether the last time is shuffled apart from the
+/// others: all of that number that the order of the samples depends on.
+struct MegatronEpochs {
+  int64_t count = 0;
+  bool last_apart = false;
+  bool operator==(const MegatronEpochs&) const = default;
+};
+
 /// The samples of a Megatron-core GPTDataset: sequences of an IndexedDataset, shuffled epoch by epoch and laid end to
 /// end, cut into windows of seq_len + 1 ids that share one id, and the windows shuffled.
 /// Megatron-LM, megatron/core/datasets/gpt_dataset.py and helpers.cpp.
@@ -39,6 +47,9 @@ class MegatronSamples {
   /// sequence_starts [S + 1]: position of each sequence and the number of all ids; num_samples >= 1. Throws Error when
   /// the ids do not make one window.
   MegatronSamples(std::vector<int64_t> sequence_starts, int64_t seq_len, int64_t num_samples, uint32_t seed);
+
+  /// Whether they would be the same in the same order had so many been asked for, as far as both go.
+  bool has_order_of(int64_t num_samples) const { return epochs_of(num_samples) == epochs_of(num_samples_); }
 
   /// How many samples there are, at least as many as asked for.
   int64_t size() const { return static_cast<int64_t>(shuffled_.size()); }
@@ -53,12 +64,14 @@ class MegatronSamples {
   const std::vector<std::pair<int64_t, int32_t>>& windows() const { return windows_; }
 
  private:
+  MegatronEpochs epochs_of(int64_t num_samples) const;
   int64_t length(int64_t index) const;
   void shuffle_sequences(int64_t num_epochs, bool apart, LegacyShuffle& shuffle);
   void cut_windows(int64_t num_windows);
 
   std::vector<int64_t> sequence_starts_;
   int64_t seq_len_;
+  int64_t num_samples_;  // asked for
   std::vector<int32_t> sequences_;
   std::vector<std::pair<int64_t, int32_t>> windows_;
   std::vector<uint32_t> shuffled_;
@@ -81,10 +94,13 @@ class MegatronOrder {
 
   /// Throws Error for a sample that is not below num_samples.
   Sample sample(int64_t global_sample) const;
+  /// Whether a run of so many samples has these samples in this order, as far as both go.
+  bool has_order_of(int64_t num_samples) const;
   const MegatronSamples& source(int64_t index) const { return sources_[static_cast<size_t>(index)]; }
 
  private:
   int64_t num_samples_;
+  std::vector<double> weights_;  // summing to 1
   std::vector<MegatronSamples> sources_;
   std::vector<std::pair<int32_t, int64_t>> turns_;  // of a blend
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "optim/schedule.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -69,6 +70,34 @@ std::vector<ConfigChange> require_same_data(const Checkpoint& checkpoint, const 
                               "--allow-change data.train"));
   }
   return changes;
+}
+
+std::string require_same_order(const Checkpoint& checkpoint, const Config& saved, const Config& now,
+                               const DataLoader& loader, const std::vector<std::string>& allowed) {
+  const std::int64_t num_samples = saved.train.steps * saved.train.global_batch_size;
+  if (checkpoint.step() == 0 || loader.has_order_of(num_samples)) return {};
+  const std::string change = concat("train.steps ", now.train.steps, " instead of ", saved.train.steps);
+  if (!allows_change(allowed, "train.steps")) {
+    fail("train.steps", concat(checkpoint.path(), ": data.order: megatron required the steps that the order of the ",
+                               "samples was made for, found ", change,
+                               ", with which samples come again and others never; undo it, or pass "
+                               "--allow-change train.steps"));
+  }
+  return concat("with ", change, " data.order: megatron has another order: from step ", checkpoint.step() + 1,
+                " on samples may come again, and others not at all");
+}
+
+std::string learning_rate_change(const Checkpoint& checkpoint, const Config& saved, const Config& now) {
+  const std::int64_t step = checkpoint.step() + 1;
+  const auto rate = [step](const Config& config) {
+    return static_cast<float>(learning_rate(config.schedule, config.optimizer.lr, step, config.train.steps));
+  };
+  if (rate(saved) == rate(now)) return {};
+  return concat("step ", step, " has the learning rate ", rate(now), "; by the config of ", checkpoint.path(),
+                " it would have ", rate(saved),
+                saved.train.steps != now.train.steps
+                    ? concat(" (train.steps was ", saved.train.steps, ", now ", now.train.steps, ")")
+                    : "");
 }
 
 }  // namespace artel

@@ -101,6 +101,10 @@ void Trainer::check_resumable(const Checkpoint& checkpoint) {
   for (const ConfigChange& change : allowed) {
     log_.warn(concat("resuming with ", change.key, " changed from ", change.before, " to ", change.after));
   }
+  for (const std::string& warning : {require_same_order(checkpoint, saved, config_, *loader_, options_.allow_changes),
+                                     learning_rate_change(checkpoint, saved, config_)}) {
+    if (!warning.empty()) log_.warn(warning);
+  }
   resumed_row_["from"] = checkpoint.path();
   resumed_row_["changes"] = Json::array();
   for (const ConfigChange& change : noted) {

@@ -76,6 +76,34 @@ TEST_CASE("Windows share one id and run over the ends of sequences, empty ones t
   }
 }
 
+TEST_CASE("An order says which other numbers of samples have the same") {
+  // 47 ids: 11 windows of an epoch, 23 of two, 35 of three. The last epoch is apart where fewer than 8 of it are
+  // needed.
+  const auto samples_of = [](int64_t count) { return MegatronSamples(starts_of(sizes), 4, count, 7); };
+  CHECK(samples_of(3).has_order_of(11));
+  CHECK_FALSE(samples_of(11).has_order_of(12));
+  CHECK(samples_of(12).has_order_of(18));
+  CHECK_FALSE(samples_of(12).has_order_of(19));
+  CHECK(samples_of(19).has_order_of(23));
+  for (int64_t a = 1; a < 40; ++a) {
+    const MegatronSamples first = samples_of(a);
+    for (int64_t b = 1; b < 40; ++b) {
+      const MegatronSamples second = samples_of(b);
+      INFO(a << " and " << b);
+      CHECK(first.has_order_of(b) == (first.sequences() == second.sequences() && order_of(first) == order_of(second)));
+    }
+  }
+  const auto blend_of = [](int64_t count) {
+    return MegatronOrder({starts_of(sizes), starts_of({40, 60, 90, 30})}, {1.0, 3.0}, 4, count, 7);
+  };
+  // 39 samples take 10 of the first, of which half a per cent more are made: 11, as many as an epoch has. 80 take 20.
+  CHECK(blend_of(36).has_order_of(39));
+  CHECK(blend_of(39).has_order_of(36));
+  CHECK_FALSE(blend_of(36).has_order_of(80));
+  const MegatronOrder shorter = blend_of(36), longer = blend_of(39);
+  for (int64_t i = 0; i < 36; ++i) CHECK(shorter.sample(i) == longer.sample(i));
+}
+
 TEST_CASE("The blend takes the data set that is furthest behind, the first among equals") {
   const std::vector<std::pair<int32_t, int64_t>> expected = {{0, 0}, {1, 0}, {2, 0}, {0, 1}, {1, 1}, {0, 2},
                                                              {2, 1}, {0, 3}, {1, 2}, {0, 4}, {0, 5}, {1, 3}};

@@ -1,10 +1,13 @@
 // What a resumed run is told when the samples or the learning rate are not those that it would have gone on with.
 
 #include "checkpoint/manifest.h"
+#include "optim/schedule.h"
 #include "support/catch.h"
 #include "support/closeness.h"
 #include "support/error_text.h"
+#include "support/token_files.h"
 #include "train/tiny_run.h"
+#include "util/text.h"
 
 using namespace artel;
 
@@ -12,6 +15,19 @@ namespace {
 
 std::string refusal(const Config& config, const TrainOptions& options = {}) {
   return error_text([&] { TinyTrainer(config, options); });
+}
+
+// What a run that resumes says in its log.
+std::string log_of(const Config& config, const TrainOptions& options = {}) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("log.txt");
+  {
+    PosixFileLayer files;
+    Log log(path, Screen::none);
+    Runtime runtime(config.train, log);
+    Trainer(config, runtime, files, log, options);
+  }
+  return read_file(path);
 }
 
 }  // namespace
@@ -68,4 +84,48 @@ TEST_CASE("A resumed run takes data that moved, and checkpoints that do not say 
   std::ofstream(manifest_file) << manifest_text(manifest);
   write_tokens(directory.file("elsewhere.bin"), 5000);
   CHECK(train(moved, 8).size() == 8);
+}
+
+TEST_CASE("A resumed run warns where another train.steps moves the learning rate") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  const auto config = [&](const std::string& steps, const std::string& schedule) {
+    return config_of(directory, "softmax", "fp32",
+                     {"train.steps=" + steps, "schedule.type=" + schedule, "run.name=" + schedule});
+  };
+  train(config("12", "cosine"), 5);
+  const auto rate = [&](const std::string& steps) {
+    const Config with = config(steps, "cosine");
+    return concat(static_cast<float>(learning_rate(with.schedule, with.optimizer.lr, 6, with.train.steps)));
+  };
+  const std::string log = log_of(config("24", "cosine"));
+  expect_contains(log, "step 6 has the learning rate " + rate("24") + "; by the config of ");
+  expect_contains(log, "it would have " + rate("12") + " (train.steps was 12, now 24)");
+  CHECK_FALSE(contains(log_of(config("12", "cosine")), "learning rate"));
+
+  train(config("12", "constant"), 5);
+  CHECK_FALSE(contains(log_of(config("24", "constant")), "learning rate"));
+  train(config("12", "linear"), 2);  // in the warm-up, which goes on as it was
+  CHECK_FALSE(contains(log_of(config("24", "linear")), "learning rate"));
+}
+
+TEST_CASE("In the order of Megatron-core a resumed run refuses a number of steps with which the order is another") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  std::vector<std::int64_t> lengths(80, 50), bounds(81);
+  for (std::size_t i = 0; i < bounds.size(); ++i) bounds[i] = static_cast<std::int64_t>(i);
+  std::ofstream(directory.file("train.idx"), std::ios::binary) << megatron_index(1, 1, lengths, bounds);
+  const auto config = [&](const std::string& steps) {
+    return config_of(directory, "softmax", "fp32", {"data.order=megatron", "train.steps=" + steps});
+  };
+  train(config("12"), 4);
+  // 249 samples in an epoch, four in a step.
+  CHECK_FALSE(contains(log_of(config("62")), "megatron"));
+  const std::string error = refusal(config("63"));
+  expect_contains(error, "[train.steps]");
+  expect_contains(error, "train.steps 63 instead of 12");
+  expect_contains(error, "--allow-change train.steps");
+  TrainOptions options;
+  options.allow_changes = {"train.steps"};
+  expect_contains(log_of(config("63"), options), "train.steps 63 instead of 12 data.order: megatron has another order");
 }
