@@ -69,6 +69,12 @@ struct stat regular_file_status(int descriptor, const std::string& path) {
   return status;
 }
 
+// Of what a link leads to; what cannot be examined counts as absent.
+std::filesystem::file_status file_status(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::status(path, error);
+}
+
 }  // namespace
 
 OutputFile::~OutputFile() {
@@ -179,11 +185,44 @@ std::string PosixFileLayer::read(const std::string& path) {
 void write_file_atomic(FileLayer& layer, const std::string& path, std::string_view bytes) {
   const std::string temporary = path + ".tmp";
   OutputFile file = layer.open_write(temporary);
-  layer.write(file, bytes.data(), bytes.size());
-  layer.fsync(file);
-  layer.close(file);
-  layer.rename(temporary, path);
+  try {
+    layer.write(file, bytes.data(), bytes.size());
+    layer.fsync(file);
+    layer.close(file);
+    layer.rename(temporary, path);
+  } catch (const Error&) {
+    remove_quietly(layer, temporary);
+    throw;
+  }
   layer.fsync_directory(parent_directory(path));
+}
+
+void remove_quietly(FileLayer& layer, const std::string& path) {
+  try {
+    layer.remove(path);
+  } catch (const Error&) {  // the error that led here says more
+  }
+}
+
+void require_output(std::string_view option, const std::string& path) {
+  const std::filesystem::file_status parent = file_status(parent_directory(path));
+  const std::filesystem::file_status there = file_status(path);
+  std::string found;
+  if (!std::filesystem::exists(parent)) {
+    found = concat("no directory ", parent_directory(path));
+  } else if (!std::filesystem::is_directory(parent)) {
+    found = concat(parent_directory(path), ", which is no directory");
+  } else if (std::filesystem::is_directory(there)) {
+    found = concat("the directory ", path);
+  } else if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
+    found = concat(path, ", which is no regular file");
+  } else if (::access(parent_directory(path).c_str(), W_OK | X_OK) != 0) {
+    found = concat("the directory ", parent_directory(path), ", which this user may not write to");
+  } else {
+    return;
+  }
+  fail(option,
+       concat("required the path of a file to write, found ", found, "; give a file in a directory that is there"));
 }
 
 std::string read_file(const std::string& path) {

@@ -82,8 +82,15 @@ class PosixFileLayer : public FileLayer {
 };
 
 /// Replaces `path` by `bytes` so that a crash at any moment leaves either the old or the new contents: writes
-/// `path`.tmp, fsyncs it, renames it, fsyncs the directory.
+/// `path`.tmp, fsyncs it, renames it, fsyncs the directory. An error leaves no `path`.tmp behind.
 void write_file_atomic(FileLayer& layer, const std::string& path, std::string_view bytes);
+
+/// Removes `path` in the course of an error that is already on its way, and keeps silent when that fails too.
+void remove_quietly(FileLayer& layer, const std::string& path);
+
+/// For a file that will be written at the end of long work: finds out before whether it can be. Throws Error naming
+/// `option` unless `path` is a regular file or absent, in a directory that is there and may be written to.
+void require_output(std::string_view option, const std::string& path);
 
 /// All bytes of a file of the machine. Throws Error naming the path and the reason.
 std::string read_file(const std::string& path);

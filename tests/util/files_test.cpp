@@ -181,6 +181,36 @@ TEST_CASE("write_file_atomic syncs the file before the rename and the directory 
                                                   "fsync_directory " + directory.path()});
 }
 
+TEST_CASE("write_file_atomic that fails leaves no temporary file behind, and a directory of that name alone") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("f");
+  PosixFileLayer disk;
+  write_file_atomic(disk, path, "old");
+  for (int64_t call = 1; call <= 4; ++call) {  // write, fsync, close, rename
+    FailingFileLayer layer(disk, call, FailingFileLayer::Fault::error);
+    CHECK(contains(error_text([&] { write_file_atomic(layer, path, "new"); }), "injected"));
+    CHECK(disk.list(directory.path()) == std::vector<std::string>{"f"});
+    CHECK(read_file(path) == "old");
+  }
+  disk.make_directory(path + ".tmp/inside");
+  CHECK(error_text([&] { write_file_atomic(disk, path, "new"); }) != "(no error)");
+  CHECK(disk.exists(path + ".tmp/inside"));
+}
+
+TEST_CASE("require_output takes what a file can be written to") {
+  const TemporaryDirectory directory;
+  PosixFileLayer disk;
+  write_file_atomic(disk, directory.file("there"), "x");
+  const auto error = [](const std::string& path) { return error_text([&] { require_output("--output", path); }); };
+  CHECK(error(directory.file("new")) == "(no error)");
+  CHECK(error(directory.file("there")) == "(no error)");
+  CHECK(error("in_the_working_directory") == "(no error)");
+  CHECK(contains(error(directory.file("a/b")), "[--output] required the path of a file to write, found no directory"));
+  CHECK(contains(error(directory.file("there/b")), "which is no directory"));
+  CHECK(contains(error(directory.path()), "found the directory " + directory.path()));
+  CHECK(contains(error("/dev/null"), "found /dev/null, which is no regular file"));
+}
+
 TEST_CASE("read_file reads files of every size, also those that report none") {
   const TemporaryDirectory directory;
   PosixFileLayer layer;
