@@ -8,6 +8,7 @@
 
 #include "cli/bench_report.h"
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "config/yaml.h"
 #include "kernels/traced_backend.h"
 #include "model/count.h"
@@ -204,14 +205,16 @@ void add_bench_command(CLI::App& app) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App* command =
       app.add_subcommand("bench", "Time training steps of a config against the ceiling of this machine");
-  command->add_option("-c,--config", arguments->config, "YAML file")->required();
+  command->add_option("-c,--config", arguments->config, "YAML file")->required()->check(not_empty());
   command->add_option("--set", arguments->overrides, "Override a key (may be given again)")->allow_extra_args(false);
   command->add_option("--steps", arguments->steps, "Steps to time; the median counts")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--profile", arguments->profile,
-                      "Also write the times of the last step to this file (open it in ui.perfetto.dev or "
-                      "chrome://tracing)");
+      ->check(integer_from(1));
+  command
+      ->add_option("--profile", arguments->profile,
+                   "Also write the times of the last step to this file (open it in ui.perfetto.dev or "
+                   "chrome://tracing)")
+      ->check(not_empty());
   command->add_flag("--json", arguments->json, "Print JSON");
   command->callback([arguments] { run_bench(*arguments); });
 }

@@ -7,6 +7,7 @@
 #include "checkpoint/diff.h"
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -115,8 +116,10 @@ void add_diff_command(CLI::App& command) {
       "diff",
       "Compare two checkpoints: tensors, values, config. Exit code 0: equal (run.name and run.directory apart); "
       "2: they differ; 1: an error");
-  diff_command->add_option("first", arguments->a, "A checkpoint, or a run directory for its newest one")->required();
-  diff_command->add_option("second", arguments->b, "The other one")->required();
+  diff_command->add_option("first", arguments->a, "A checkpoint, or a run directory for its newest one")
+      ->required()
+      ->check(not_empty());
+  diff_command->add_option("second", arguments->b, "The other one")->required()->check(not_empty());
   diff_command->add_flag("--json", arguments->json, "JSON on standard output");
   diff_command->callback([arguments] { diff(arguments->a, arguments->b, arguments->json); });
 }
@@ -128,10 +131,14 @@ void add_checkpoint_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("checkpoint", "Look at checkpoints");
   command->require_subcommand(1);
   CLI::App* info_command = command->add_subcommand("info", "Print what a checkpoint holds");
-  info_command->add_option("directory", *path, "A checkpoint, or a run directory for its newest one")->required();
+  info_command->add_option("directory", *path, "A checkpoint, or a run directory for its newest one")
+      ->required()
+      ->check(not_empty());
   info_command->callback([path] { info(*path); });
   CLI::App* verify_command = command->add_subcommand("verify", "Check coverage and every checksum");
-  verify_command->add_option("directory", *path, "A checkpoint, or a run directory for all of them")->required();
+  verify_command->add_option("directory", *path, "A checkpoint, or a run directory for all of them")
+      ->required()
+      ->check(not_empty());
   verify_command->callback([path] { verify(*path); });
   add_diff_command(*command);
 }

@@ -3,13 +3,15 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "report/comparison.h"
 #include "util/files.h"
 
 namespace artel {
 
 void add_comparison_options(CLI::App& command, ComparisonOutput& output) {
-  command.add_option("-o,--output", output.page, "Write the comparison as one self-contained HTML page");
+  command.add_option("-o,--output", output.page, "Write the comparison as one self-contained HTML page")
+      ->check(not_empty());
   command.add_option("--margin", output.margin,
                      "Also test for equivalence: whether the difference is shown to be smaller than this many nats");
   command.add_flag("--json", output.json, "Print JSON instead of tables");

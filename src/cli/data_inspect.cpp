@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "data/token_report.h"
 #include "tokenizer/tokenizer.h"
 #include "util/error.h"
@@ -166,12 +167,16 @@ void add_data_inspect_command(CLI::App& data) {
       "inspect",
       "Show what is in token files: format, documents and their lengths, ids out of range, samples as text. Reads "
       "Megatron .bin/.idx, llm.c .bin, .npy with and without a header, and plain ids (docs/data.md).");
-  command->add_option("FILE", arguments->files, "Token files, or patterns in quotation marks")->required();
+  command->add_option("FILE", arguments->files, "Token files, or patterns in quotation marks")
+      ->required()
+      ->check(not_empty());
   command->add_option("--dtype", arguments->dtype, "Type of the ids of a file that does not say it")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "uint8", "uint16", "uint32"}));
-  command->add_option("--tokenizer", arguments->tokenizer,
-                      "bytes, or a tokenizer.json: shows samples as text, and its id ends documents");
+  command
+      ->add_option("--tokenizer", arguments->tokenizer,
+                   "bytes, or a tokenizer.json: shows samples as text, and its id ends documents")
+      ->check(not_empty());
   command
       ->add_option("--vocab-size", arguments->vocab_size,
                    "Ids from this number on are out of range, counted and shown with their positions; 0: only negative "

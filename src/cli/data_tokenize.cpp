@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "cli/text_options.h"
 #include "data/tokenize.h"
 #include "util/crc32c.h"
@@ -107,8 +108,11 @@ void add_data_tokenize_command(CLI::App& data) {
   command
       ->add_option("-t,--tokenizer", arguments->tokenizer,
                    "As data.tokenizer: `bytes`, a tokenizer.json, a directory with one, or a tiktoken file")
-      ->required();
-  command->add_option("-o,--output", arguments->output, "Path of the files to make, without .bin")->required();
+      ->required()
+      ->check(not_empty());
+  command->add_option("-o,--output", arguments->output, "Path of the files to make, without .bin")
+      ->required()
+      ->check(not_empty());
   command
       ->add_option("--format", arguments->format,
                    "megatron (OUTPUT.bin and .idx), llmc (OUTPUT_000000.bin and on) or raw (OUTPUT.bin, ids alone)")
@@ -121,7 +125,9 @@ void add_data_tokenize_command(CLI::App& data) {
       ->capture_default_str()
       ->check(CLI::IsMember({"append", "prepend", "none"}));
   command->add_option("--end-token", arguments->end_token, "The token that ends documents; default: the tokenizer's");
-  command->add_option("--shard-tokens", arguments->shard_tokens, "Ids in each shard of llmc")->capture_default_str();
+  command->add_option("--shard-tokens", arguments->shard_tokens, "Ids in each shard of llmc")
+      ->capture_default_str()
+      ->check(integer_from(1));
   command->add_flag("--restart", arguments->restart, "Begin anew although an interrupted run could go on");
   command->callback([arguments] { tokenize(*arguments); });
 }

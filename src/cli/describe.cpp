@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "config/yaml.h"
 #include "model/count.h"
 
@@ -40,11 +41,12 @@ void add_describe_command(CLI::App& app) {
       app.add_subcommand("describe", "Print parameters, FLOPs per token and memory per rank of configs");
   command->add_option("-c,--config", arguments->configs, "YAML file (may be given again)")
       ->required()
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(not_empty());
   command->add_option("--set", arguments->overrides, "Override a key (may be given again)")->allow_extra_args(false);
   command->add_option("--ranks", arguments->world, "Ranks that memory is spread over")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(integer_from(1));
   command
       ->add_option("--max-load", arguments->max_load,
                    "Rows that the fullest rank gets over the mean of the ranks; 1: tokens spread evenly")

@@ -7,6 +7,7 @@
 
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "train/choice_evaluation.h"
 #include "train/evaluation.h"
 #include "train/load_model.h"
@@ -70,11 +71,8 @@ std::vector<ChoiceTask> open_tasks(const Config& config, const EvalArguments& ar
 
 // The logits of every position of the first windows, [windows, sequence length, V], in NumPy's format, a
 // micro-batch at a time.
-void write_logits(Context& context, Transformer& model, const ValidationReader& reader, const Config& config,
-                  std::int64_t num_windows, const std::string& path) {
-  PosixFileLayer files;
-  const std::string temporary = path + ".tmp";
-  OutputFile file = files.open_write(temporary);
+void write_windows(Context& context, Transformer& model, const ValidationReader& reader, const Config& config,
+                   std::int64_t num_windows, FileLayer& files, OutputFile& file) {
   const std::int64_t length = config.model.max_position_embeddings;
   const std::string header = npy_header("<f4", {num_windows, length, config.model.vocab_size});
   files.write(file, header.data(), header.size());
@@ -89,13 +87,32 @@ void write_logits(Context& context, Transformer& model, const ValidationReader& 
     context.backend.download(logits, values.data());
     files.write(file, values.data(), values.size() * sizeof(float));
   }
-  files.close(file);
-  files.rename(temporary, path);
+}
+
+void write_logits(Context& context, Transformer& model, const ValidationReader& reader, const Config& config,
+                  std::int64_t num_windows, const std::string& path) {
+  PosixFileLayer files;
+  const std::string temporary = path + ".tmp";
+  OutputFile file = files.open_write(temporary);
+  try {
+    write_windows(context, model, reader, config, num_windows, files, file);
+    files.close(file);
+    files.rename(temporary, path);
+  } catch (const Error&) {
+    remove_quietly(files, temporary);
+    throw;
+  }
 }
 
 void eval(const EvalArguments& arguments) {
   PosixFileLayer files;
   Log log;
+  if (!arguments.logits.empty()) {
+    require_output("--logits", arguments.logits);
+    if (!arguments.tasks.empty() && arguments.data.empty()) {
+      fail("eval", "required --data beside --logits, found tasks alone");
+    }
+  }
   const Checkpoint checkpoint = open_checkpoint(files, arguments.checkpoint);
   const Config config = checkpoint_config(checkpoint);
   const std::vector<ChoiceTask> tasks = open_tasks(config, arguments);
@@ -107,17 +124,16 @@ void eval(const EvalArguments& arguments) {
   load_model(runtime.context(), checkpoint, model);
   Json json;
   if (reader) json = loss_json(runtime.context(), model, config, *reader, arguments.batches);
-  if (!arguments.logits.empty()) {
-    if (!reader) fail("eval", "required --data beside --logits, found tasks alone");
-    const auto num_windows = json["tokens"].get<std::int64_t>() / config.model.max_position_embeddings;
-    write_logits(runtime.context(), model, *reader, config, num_windows, arguments.logits);
-  }
   EvaluationOptions options = evaluation_options(config, 0);
   if (!tasks.empty()) options.document_end = masked_document_end(config);
   for (const ChoiceTask& task : tasks) {
     json["tasks"][task.name] = choice_scores_json(evaluate_choices(runtime.context(), model, task, options));
   }
   print(dump_json(json) + "\n");
+  if (!arguments.logits.empty()) {
+    const auto num_windows = json["tokens"].get<std::int64_t>() / config.model.max_position_embeddings;
+    write_logits(runtime.context(), model, *reader, config, num_windows, arguments.logits);
+  }
 }
 
 }  // namespace
@@ -128,24 +144,30 @@ void add_eval_command(CLI::App& app) {
       "eval",
       "Print the loss of a checkpoint on a token file, and what it gets right of multiple-choice tasks, as JSON");
   command->add_option("--checkpoint", arguments->checkpoint, "A checkpoint, or a run directory for its newest one")
-      ->required();
-  command->add_option("--data", arguments->data,
-                      "Token file; default: the first validation set of the checkpoint's config");
+      ->required()
+      ->check(not_empty());
+  command
+      ->add_option("--data", arguments->data,
+                   "Token file; default: the first validation set of the checkpoint's config")
+      ->check(not_empty("a token file"));
   command->add_option("--batches", arguments->batches, "Micro-batches to read; 0: the whole file")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(integer_from(0));
   command
       ->add_option("--task", arguments->tasks,
                    "Multiple-choice file, of llm.c or JSON lines (docs/data.md); may be given again. The loss is then "
                    "printed only with --data")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(not_empty());
   command->add_option("--task-examples", arguments->task_examples, "First examples to read of each task; 0: all")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--logits", arguments->logits,
-                      "Also write the logits to this .npy file: f32 [windows, max_position_embeddings, vocab_size]; "
-                      "window i holds tokens i * (max_position_embeddings + 1) and on, its documents masked as in "
-                      "training");
+      ->check(integer_from(0));
+  command
+      ->add_option("--logits", arguments->logits,
+                   "Also write the logits to this .npy file: f32 [windows, max_position_embeddings, vocab_size]; "
+                   "window i holds tokens i * (max_position_embeddings + 1) and on, its documents masked as in "
+                   "training")
+      ->check(not_empty());
   command->callback([arguments] { eval(*arguments); });
 }
 

@@ -3,6 +3,7 @@
 
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "huggingface/export.h"
 #include "tokenizer/tokenizer.h"
 #include "train/load_model.h"
@@ -69,7 +70,8 @@ void add_export_command(CLI::App& app) {
       "Write a checkpoint's model for other programs (docs/huggingface.md). What a layout cannot express is refused, "
       "never approximated.");
   command->add_option("--checkpoint", arguments->checkpoint, "A checkpoint, or a run directory for its newest one")
-      ->required();
+      ->required()
+      ->check(not_empty());
   command->add_option("--format", arguments->format, "hf: a Hugging Face checkpoint")
       ->capture_default_str()
       ->check(CLI::IsMember({"hf"}));
@@ -78,7 +80,9 @@ void add_export_command(CLI::App& app) {
                    "auto: the first that fits of mixtral, qwen3_moe, qwen2_moe, llama, qwen3, artel; or one of them. "
                    "artel holds every model and needs trust_remote_code")
       ->capture_default_str();
-  command->add_option("--output", arguments->output, "Directory to make; it must not exist")->required();
+  command->add_option("--output", arguments->output, "Directory to make; it must not exist")
+      ->required()
+      ->check(not_empty());
   command->add_option("--dtype", arguments->dtype, "auto: as the model was trained; fp32 of a bf16 run: its masters")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}));
@@ -86,8 +90,10 @@ void add_export_command(CLI::App& app) {
       ->add_option("--max-shard-size", arguments->max_shard_size,
                    "Most bytes of tensors in a file, such as 5GB or 500MB; a larger tensor has a file of its own")
       ->capture_default_str();
-  command->add_option("--tokenizer", arguments->tokenizer,
-                      "A tokenizer.json, bytes, or none; default: data.tokenizer of the run");
+  command
+      ->add_option("--tokenizer", arguments->tokenizer,
+                   "A tokenizer.json, bytes, or none; default: data.tokenizer of the run")
+      ->check(not_empty());
   command->callback([arguments] { export_model(*arguments); });
 }
 

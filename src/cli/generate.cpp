@@ -5,11 +5,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <optional>
 
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "tokenizer/tokenizer.h"
 #include "train/evaluation.h"
 #include "train/load_model.h"
@@ -107,21 +109,24 @@ void add_generate_command(CLI::App& app) {
       "layers * num_key_value_heads * head_dim elements a token) and a token costs "
       "a pass over itself, behind that a pass over all it sees.");
   command->add_option("--checkpoint", arguments->checkpoint, "A checkpoint, or a run directory for its newest one")
-      ->required();
+      ->required()
+      ->check(not_empty());
   command->add_option("--prompt", arguments->prompt, "Text to continue");
-  command->add_option("--prompt-file", arguments->prompt_file, "File with the text to continue, every byte of it");
+  command->add_option("--prompt-file", arguments->prompt_file, "File with the text to continue, every byte of it")
+      ->check(not_empty());
   command->add_option("--tokens", options.num_tokens, "Most tokens to make")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(integer_from(1));
   command->add_option("--seed", options.seed, "Seed of the choices")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(integer_from(0, std::numeric_limits<std::int64_t>::max()));
   command
       ->add_option("--temperature", options.sampling.temperature,
                    "Logits are divided by it; 0 takes the most probable token each time")
       ->capture_default_str();
   command->add_option("--top-k", options.sampling.top_k, "Choose among the k most probable tokens; 0: among all")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(integer_from(0));
   command
       ->add_option("--top-p", options.sampling.top_p,
                    "Choose among the fewest most probable tokens that together have this probability")

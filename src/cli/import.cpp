@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "config/yaml.h"
 #include "huggingface/import.h"
 #include "util/log.h"
@@ -47,13 +48,18 @@ void add_import_command(CLI::App& app) {
       "Make an Artel checkpoint of a Hugging Face one, to evaluate, generate and train from (docs/huggingface.md). "
       "Layouts: mixtral, qwen3_moe, qwen2_moe, llama, qwen3, artel. A dense model becomes one of experts (sparse "
       "upcycling) where the config sets model.num_experts.");
-  command->add_option("--from", arguments->from, "Directory with config.json and safetensors files")->required();
+  command->add_option("--from", arguments->from, "Directory with config.json and safetensors files")
+      ->required()
+      ->check(not_empty());
   command
       ->add_option("--output", arguments->output,
                    "Run directory to make: config.yaml and checkpoints/step-00000000, of weights alone")
-      ->required();
-  command->add_option("-c,--config", arguments->config,
-                      "YAML file of the run to come; keys of the model that it leaves out are the source's");
+      ->required()
+      ->check(not_empty());
+  command
+      ->add_option("-c,--config", arguments->config,
+                   "YAML file of the run to come; keys of the model that it leaves out are the source's")
+      ->check(not_empty());
   command->add_option("--set", arguments->overrides, "Override a key: --set model.num_experts=8 (may be given again)")
       ->allow_extra_args(false);
   command->add_option("--dtype", arguments->dtype, "auto: as the source")

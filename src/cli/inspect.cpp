@@ -5,6 +5,7 @@
 
 #include "cli/checkpoint_path.h"
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "inspect/routing_inspector.h"
 #include "train/evaluation.h"
 #include "train/load_model.h"
@@ -129,29 +130,35 @@ void add_routing_command(CLI::App& inspect_command) {
       "what "
       "the experts would do, what the shared expert adds (docs/inspecting_routing.md). Computed in fp32.");
   command->add_option("--checkpoint", arguments->checkpoint, "A checkpoint, or a run directory for its newest one")
-      ->required();
+      ->required()
+      ->check(not_empty());
   command
       ->add_option("--data", arguments->data,
                    "Token file (may be given again: specialisation by text); default: the validation sets of the "
                    "checkpoint's config")
-      ->allow_extra_args(false);
-  command->add_option("--other", arguments->other,
-                      "Another checkpoint, or a run directory: how many choices it makes alike on the same tokens");
+      ->allow_extra_args(false)
+      ->check(not_empty());
+  command
+      ->add_option("--other", arguments->other,
+                   "Another checkpoint, or a run directory: how many choices it makes alike on the same tokens")
+      ->check(not_empty());
   command->add_option("--batches", arguments->options.batches, "Micro-batches to read of each text; 0: all of it")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(integer_from(0));
   command
       ->add_option("--dense-tokens", arguments->options.sampled_tokens,
                    "Tokens, over all texts, that every expert is run on; 0: none")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(integer_from(0));
   command
       ->add_option("--tokens", arguments->options.shown_tokens,
                    "Tokens from the start of each text whose choices the page and the JSON list")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--choices", arguments->choices, "Write the choices of every token read, a JSON object a line");
-  command->add_option("-o,--output", arguments->output, "Write the findings as one self-contained HTML page");
+      ->check(integer_from(0));
+  command->add_option("--choices", arguments->choices, "Write the choices of every token read, a JSON object a line")
+      ->check(not_empty());
+  command->add_option("-o,--output", arguments->output, "Write the findings as one self-contained HTML page")
+      ->check(not_empty());
   command->add_flag("--json", arguments->json, "Print JSON instead of a table");
   command->add_option("--threads", arguments->threads, "Threads; 0: the cores that the process may run on")
       ->capture_default_str()

@@ -149,7 +149,8 @@ void add_sweep_command(CLI::App& app, std::string command_line) {
       "goes on with the same command. A run that fails is reported and the others go on; the exit code is then 1.");
   command->add_option("-c,--config", arguments->configs, "YAML file (may be given again)")
       ->required()
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(not_empty());
   command->add_option("--seeds", arguments->seeds, "Seeds: 1..5, or 1,2,7 (at most 1000)")->required();
   command
       ->add_option("--set", arguments->overrides,

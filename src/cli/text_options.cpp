@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "cli/option_checks.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -49,7 +50,8 @@ double monotonic_seconds() {
 
 void add_text_options(CLI::App& command, TextArguments& arguments) {
   command.add_option("files", arguments.inputs, "Files of text or JSONL, plain or packed by gzip or zstd, in order")
-      ->required();
+      ->required()
+      ->check(not_empty());
   command.add_flag("--jsonl", arguments.jsonl, "Each line is a JSON object, a field of which is a document");
   command.add_option("--field", arguments.field, "The field of --jsonl")->capture_default_str();
   command.add_option("--separator", arguments.separator,

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/option_checks.h"
 #include "cli/text_options.h"
 #include "data/ordered_pipeline.h"
 #include "tokenizer/bpe_trainer.h"
@@ -203,11 +204,12 @@ void add_train(CLI::App& parent) {
                                             "the library `tokenizers` reads. Equal text "
                                             "gives equal files on any number of threads.");
   add_text_options(*command, arguments->text);
-  command->add_option("-o,--output", arguments->output, "The tokenizer.json to write")->required();
+  command->add_option("-o,--output", arguments->output, "The tokenizer.json to write")->required()->check(not_empty());
   command->add_option("--vocab-size", options.vocab_size, "Tokens in all: special ones, 256 bytes, merges")
       ->capture_default_str();
   command->add_option("--pattern", options.pattern, "How text is split before: " + pattern_names(json_patterns()))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(integer_from(1));
   command->add_option("--normalizer", options.normalizer, "Normal form of text: none, nfc or nfkc")
       ->capture_default_str();
   command
@@ -216,7 +218,7 @@ void add_train(CLI::App& parent) {
       ->allow_extra_args(false);
   command->add_option("--min-frequency", options.min_frequency, "Pairs that occur less often are not merged")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(integer_from(1));
   command->callback([arguments] { train(*arguments); });
 }
 
@@ -226,7 +228,7 @@ void add_encode(CLI::App& parent) {
       "encode", "Print the ids of documents, a line for each, without special tokens around them.");
   add_text_options(*command, arguments->text);
   command->get_option("files")->required(false);
-  command->add_option("-t,--tokenizer", arguments->tokenizer, tokenizer_help)->required();
+  command->add_option("-t,--tokenizer", arguments->tokenizer, tokenizer_help)->required()->check(not_empty());
   command->add_option("--text", arguments->given, "Text to encode instead of files");
   command->add_flag("--count", arguments->count, "Print how many ids there are in all, and the speed");
   command->callback([arguments] { encode(*arguments); });
@@ -236,9 +238,10 @@ void add_decode(CLI::App& parent) {
   auto arguments = std::make_shared<DecodeArguments>();
   CLI::App* command =
       parent.add_subcommand("decode", "Print the text of ids, byte for byte; special tokens are shown as written.");
-  command->add_option("-t,--tokenizer", arguments->tokenizer, tokenizer_help)->required();
+  command->add_option("-t,--tokenizer", arguments->tokenizer, tokenizer_help)->required()->check(not_empty());
   command->add_option("file", arguments->file, "File of ids, separated by white space or commas; -: standard input")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(not_empty());
   command->callback([arguments] { decode(*arguments); });
 }
 

@@ -123,7 +123,7 @@ void add_train_command(CLI::App& app, std::string command_line) {
   auto arguments = std::make_shared<TrainArguments>();
   arguments->options.resume_command = std::move(command_line);
   CLI::App* command = app.add_subcommand("train", "Train a model; goes on from its newest checkpoint if there is one");
-  command->add_option("-c,--config", arguments->config, "YAML file (docs/config.md)")->required();
+  command->add_option("-c,--config", arguments->config, "YAML file (docs/config.md)")->required()->check(not_empty());
   command->add_option("--set", arguments->overrides, "Override a key: --set optimizer.lr=3e-4 (may be given again)")
       ->allow_extra_args(false);
   command
@@ -131,7 +131,8 @@ void add_train_command(CLI::App& app, std::string command_line) {
           "--resume", arguments->options.resume,
           "auto: from the newest checkpoint that verifies, else from the start; never: only into an unused run "
           "directory; or the path of a checkpoint or run directory")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(not_empty("auto, never or the path of a checkpoint"));
   command
       ->add_option(
           "--allow-change", arguments->options.allow_changes,
@@ -141,7 +142,7 @@ void add_train_command(CLI::App& app, std::string command_line) {
       ->add_option("--profile", arguments->options.profile_steps,
                    "Write the times of so many steps, after 2 to warm up, to RUN/trace-STEP.json (open it in "
                    "ui.perfetto.dev or chrome://tracing)")
-      ->check(CLI::PositiveNumber);
+      ->check(integer_from(1));
   command->callback([arguments] { train(*arguments); });
 }
 

@@ -145,6 +145,9 @@ std::string Trainer::find_checkpoint() {
       fail("run", concat("required a new run directory with --resume never, found ", run_directory_,
                          " in use; choose another run.name, or --resume auto to go on"));
     }
+  if (options_.resume.empty()) {
+    fail("run", "--resume required auto, never or the path of a checkpoint, found an empty text");
+  }
     return {};
   }
   if (options_.resume == "auto") {
