@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/resume_command.h"
+#include "cli/usage_error.h"
 #include "comm/launch.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda_device.h"
@@ -64,7 +65,7 @@ int run_cli(int argc, const char* const* argv) {
   } catch (const CLI::RuntimeError& outcome) {
     return outcome.get_exit_code();  // a command whose answer is its exit code
   } catch (const CLI::ParseError& error) {
-    return report(concat(error.what(), "; see artel --help"));
+    return report(usage_error(app, error));
   } catch (const Error& error) {
     return report(one_line(error.what()));
   } catch (const std::exception& error) {

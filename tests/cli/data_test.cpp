@@ -42,7 +42,7 @@ TEST_CASE("What cannot be shown is one line") {
   CHECK(error("inspect --dtype uint16 " + raw).find("is cut off") != std::string::npos);
   CHECK(error("inspect --dtype int3 " + raw).find("int3") != std::string::npos);
   CHECK(error("inspect").find("FILE") != std::string::npos);
-  CHECK(error("").find("subcommand") != std::string::npos);
+  CHECK(error("").find("required a command of artel data") != std::string::npos);
   CHECK(run("data inspect --dtype uint8 " + raw).exit_code == 0);
 }
 
