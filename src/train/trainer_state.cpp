@@ -101,6 +101,11 @@ void Trainer::check_resumable(const Checkpoint& checkpoint) {
   for (const ConfigChange& change : allowed) {
     log_.warn(concat("resuming with ", change.key, " changed from ", change.before, " to ", change.after));
   }
+  if (config_.train.steps < checkpoint.step()) {
+    fail("train.steps",
+         concat("required at least ", checkpoint.step(), ", the step of ", checkpoint.path(), ", found ",
+                config_.train.steps, "; raise it, or resume from an older checkpoint under another run.name"));
+  }
   for (const std::string& warning : {require_same_order(checkpoint, saved, config_, *loader_, options_.allow_changes),
                                      learning_rate_change(checkpoint, saved, config_)}) {
     if (!warning.empty()) log_.warn(warning);
