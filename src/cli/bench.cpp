@@ -192,6 +192,7 @@ Json bench(const Config& config, Runtime& runtime, const BenchArguments& argumen
 }
 
 void run_bench(const BenchArguments& arguments) {
+  if (!arguments.profile.empty()) require_output("--profile", arguments.profile);
   const Config config = load_config(arguments.config, arguments.overrides);
   Log log;
   Runtime runtime(config.train, log);

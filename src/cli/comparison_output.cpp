@@ -18,16 +18,17 @@ void add_comparison_options(CLI::App& command, ComparisonOutput& output) {
 }
 
 void show_comparison(const std::vector<std::string>& run_directories, const ComparisonOutput& output) {
+  if (!output.page.empty()) require_output("--output", output.page);
   std::vector<Run> runs;
   for (const std::string& directory : run_directories) runs.push_back(read_run(directory));
   CompareOptions options;
   options.equivalence_margin = output.margin;
   const Comparison comparison = compare_runs(std::move(runs), options);
+  print(output.json ? dump_json(comparison_json(comparison), 2) + "\n" : comparison_table(comparison));
   if (!output.page.empty()) {
     PosixFileLayer files;
     write_file_atomic(files, output.page, comparison_html(comparison));
   }
-  print(output.json ? dump_json(comparison_json(comparison), 2) + "\n" : comparison_table(comparison));
 }
 
 }  // namespace artel

@@ -84,6 +84,7 @@ class ChoicesFile {
 void inspect(const InspectArguments& arguments) {
   PosixFileLayer files;
   Log log;
+  if (!arguments.output.empty()) require_output("--output", arguments.output);
   const Checkpoint checkpoint = open_checkpoint(files, arguments.checkpoint);
   Config config = checkpoint_config(checkpoint);
   if (config.model.num_experts < 1) fail("inspect", "required a checkpoint with experts, found a dense model");
@@ -117,9 +118,9 @@ void inspect(const InspectArguments& arguments) {
   inspection.checkpoint = {checkpoint.path(), checkpoint.step()};
   inspection.other = other_info;
   inspection.tokens_are_bytes = config.data.tokenizer == "bytes";
-  if (!arguments.output.empty()) write_file_atomic(files, arguments.output, routing_inspection_html(inspection));
   print(arguments.json ? dump_json(routing_inspection_json(inspection), 1) + "\n"
                        : routing_inspection_table(inspection));
+  if (!arguments.output.empty()) write_file_atomic(files, arguments.output, routing_inspection_html(inspection));
 }
 
 void add_routing_command(CLI::App& inspect_command) {

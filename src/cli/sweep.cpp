@@ -115,9 +115,7 @@ class Sweep {
 void sweep(const SweepArguments& arguments) {
   PosixFileLayer files;
   Log log;
-  if (!arguments.output.page.empty() && !files.is_directory(parent_directory(arguments.output.page))) {
-    fail("sweep", concat("--output required a file in a directory that is there, found ", arguments.output.page));
-  }
+  if (!arguments.output.page.empty()) require_output("--output", arguments.output.page);
   if (arguments.output.margin && !(*arguments.output.margin > 0.0)) {
     fail("sweep", concat("--margin required a number of nats above 0, found ", *arguments.output.margin));
   }

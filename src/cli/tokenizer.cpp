@@ -80,6 +80,7 @@ WordCounts count_words(const TrainArguments& arguments) {
 
 void train(const TrainArguments& arguments) {
   Log log;
+  require_output("--output", arguments.output);
   check_training_options(arguments.options);
   const double start = monotonic_seconds();
   const WordCounts counts = count_words(arguments);
@@ -206,10 +207,10 @@ void add_train(CLI::App& parent) {
   add_text_options(*command, arguments->text);
   command->add_option("-o,--output", arguments->output, "The tokenizer.json to write")->required()->check(not_empty());
   command->add_option("--vocab-size", options.vocab_size, "Tokens in all: special ones, 256 bytes, merges")
-      ->capture_default_str();
-  command->add_option("--pattern", options.pattern, "How text is split before: " + pattern_names(json_patterns()))
       ->capture_default_str()
       ->check(integer_from(1));
+  command->add_option("--pattern", options.pattern, "How text is split before: " + pattern_names(json_patterns()))
+      ->capture_default_str();
   command->add_option("--normalizer", options.normalizer, "Normal form of text: none, nfc or nfkc")
       ->capture_default_str();
   command

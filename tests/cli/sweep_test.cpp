@@ -169,7 +169,8 @@ TEST_CASE("All configs are checked before the first run") {
   says(error("-c " + good + " -c " + good + " --seeds 1"), "run.name");
   says(error("-c " + good + " --seeds 1 --set run.seed=3"), "--seeds");
   says(error("-c " + good + " --seeds 1 --set data.validation.0.path=missing.bin"), "missing.bin");
-  says(error("-c " + good + " --seeds 1 -o " + directory.file("none/report.html")), "none/report.html");
+  says(error("-c " + good + " --seeds 1 -o " + directory.file("none/report.html")),
+       "[--output] required the path of a file to write, found no directory");
   says(error("-c " + good + " --seeds 1 --margin 0"), "--margin");
   for (const char* seeds : {"''", "a", "1..", "..3", "5..1", "1,,2", "1,1", "1..3,2", "-1", "1...3", "1..2000", "1.5",
                             "99999999999999999999", "0..9223372036854775807"}) {
