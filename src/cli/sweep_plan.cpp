@@ -9,6 +9,7 @@
 #include "config/yaml.h"
 #include "data/loader.h"
 #include "train/evaluation.h"
+#include "train/metrics.h"
 #include "util/error.h"
 #include "util/json.h"
 #include "util/text.h"
@@ -95,10 +96,11 @@ bool has_last_row(FileLayer& files, const SweepRun& run) {
   while (end != std::string::npos) {
     const std::size_t newline = end == 0 ? std::string::npos : text.rfind('\n', end - 1);
     const std::size_t begin = newline == std::string::npos ? 0 : newline + 1;
-    const Json row = parse_json(std::string_view(text).substr(begin, end - begin), path);
-    const std::int64_t step = json_value<std::int64_t>(row, "step", path);
+    const std::string_view line = std::string_view(text).substr(begin, end - begin);
+    const auto number = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(begin), '\n');
+    const std::int64_t step = metrics_value(line, "step", path, number);
     if (step < run.config.train.steps) return false;
-    if (step == run.config.train.steps && row.contains(member)) return true;
+    if (step == run.config.train.steps && parse_json(line, path).contains(member)) return true;
     end = newline;
   }
   return false;

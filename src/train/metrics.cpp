@@ -5,31 +5,43 @@
 #include <utility>
 
 #include "util/error.h"
+#include "util/one_line.h"
+#include "util/text.h"
 
 namespace artel {
 namespace {
 
 constexpr std::size_t max_pending_bytes = std::size_t{16} << 20;
 
-// Keeps the whole lines of an existing file, whose size it returns, and finds its last attempt.
+// Finds the last attempt in an existing file, then keeps its whole lines, whose size it returns.
 std::int64_t last_attempt(FileLayer& files, const std::string& path, std::size_t& size) {
   if (!files.exists(path)) return 0;
   const std::string text = files.read(path);
   const std::size_t end = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
-  if (end < text.size()) write_file_atomic(files, path, std::string_view(text).substr(0, end));
   size = end;
   std::int64_t attempt = 0;
   std::size_t begin = 0;
-  while (begin < end) {
+  for (std::int64_t number = 1; begin < end; ++number) {
     const std::size_t line_end = text.find('\n', begin);
     const std::string_view line = std::string_view(text).substr(begin, line_end - begin);
     begin = line_end + 1;
-    if (!line.empty()) attempt = std::max(attempt, json_value<std::int64_t>(parse_json(line, path), "attempt", path));
+    if (!line.empty()) attempt = std::max(attempt, metrics_value(line, "attempt", path, number));
   }
+  if (end < text.size()) write_file_atomic(files, path, std::string_view(text).substr(0, end));
   return attempt;
 }
 
 }  // namespace
+
+std::int64_t metrics_value(std::string_view line, std::string_view key, const std::string& path, std::int64_t number) {
+  const std::string where = concat(path, ":", number);
+  try {
+    return json_value<std::int64_t>(parse_json(line, where), key, where);
+  } catch (const Error&) {
+    fail(where, concat("required a row in JSON with member \"", key, "\", an integer, found ", one_line(line, 60),
+                       "; remove that line"));
+  }
+}
 
 MetricsFile::MetricsFile(FileLayer& files, const std::string& path)
     : files_(files), file_(-1, path), attempt_(last_attempt(files, path, size_) + 1) {

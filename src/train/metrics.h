@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/transformer.h"
@@ -39,6 +40,9 @@ class MetricsFile {
   std::int64_t num_pending_ = 0;
   std::int64_t num_lost_ = 0;
 };
+
+/// The integer `key` of line `number`, from 1, of the metrics file `path`. Errors: a line that is damaged.
+std::int64_t metrics_value(std::string_view line, std::string_view key, const std::string& path, std::int64_t number);
 
 /// How evenly the experts of a layer are used.
 struct LoadSummary {

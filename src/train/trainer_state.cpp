@@ -145,14 +145,14 @@ void Trainer::load(const Checkpoint& checkpoint) {
 std::string Trainer::find_checkpoint() {
   const auto warn = [this](const std::string& text) { log_.warn(text); };
   const std::string directory = checkpoints_directory(run_directory_);
+  if (options_.resume.empty()) {
+    fail("run", "--resume required auto, never or the path of a checkpoint, found an empty text");
+  }
   if (options_.resume == "never") {
     if (files_.exists(join_path(run_directory_, "metrics.jsonl"))) {
       fail("run", concat("required a new run directory with --resume never, found ", run_directory_,
                          " in use; choose another run.name, or --resume auto to go on"));
     }
-  if (options_.resume.empty()) {
-    fail("run", "--resume required auto, never or the path of a checkpoint, found an empty text");
-  }
     return {};
   }
   if (options_.resume == "auto") {
@@ -211,6 +211,8 @@ void Trainer::resume() {
 void Trainer::open_run_directory() {
   if (leads()) {
     files_.make_directory(checkpoints_directory(run_directory_));
+    // Reads what is there before anything in the directory changes.
+    metrics_ = std::make_unique<MetricsFile>(files_, join_path(run_directory_, "metrics.jsonl"));
     write_file_atomic(files_, join_path(run_directory_, "config.yaml"), dump_config(config_));
     open_metrics();
     write_summary();
@@ -227,7 +229,6 @@ void Trainer::open_run_directory() {
 }
 
 void Trainer::open_metrics() {
-  metrics_ = std::make_unique<MetricsFile>(files_, join_path(run_directory_, "metrics.jsonl"));
   if (config_.run.tensorboard) {
     // After a resume the next row is that of the next step; a new run begins with the validation of step 0.
     const std::int64_t first_step = step_ == 0 ? 0 : step_ + 1;

@@ -145,6 +145,56 @@ TEST_CASE("Resuming refuses another model, allows what it should, and never over
                                               {{"key", "train.steps"}, {"before", "12"}, {"after", "6"}}}));
 }
 
+TEST_CASE("A last step before the checkpoint's is an error, and the run stays as it is") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  const Config config = config_of(directory, "uoe", "fp32", {"train.steps=4"});
+  train(config);
+  const std::string saved = read_file(run_file(config, "config.yaml"));
+  const std::string rows = read_file(run_file(config, "metrics.jsonl"));
+  const std::string error = error_text([&] { train(config_of(directory, "uoe", "fp32", {"train.steps=3"})); });
+  expect_contains(error, "[train.steps] required at least 4, the step of ");
+  expect_contains(error, "step-00000004, found 3; raise it, or resume from an older checkpoint under another run.name");
+  CHECK(read_file(run_file(config, "config.yaml")) == saved);
+  CHECK(read_file(run_file(config, "metrics.jsonl")) == rows);
+  CHECK(train(config).size() == 4);  // nothing to do is no error
+}
+
+TEST_CASE("An empty text is no checkpoint to resume from") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  const Config config = config_of(directory, "uoe", "fp32");
+  train(config, 4);
+  TrainOptions options;
+  options.resume = "";
+  expect_contains(error_text([&] { train(config, 12, options); }), "--resume required auto, never or the path");
+  CHECK(checkpoints_of(config).size() == 1);
+}
+
+TEST_CASE("A damaged row is named by its line and keeps a run from going on before anything changes") {
+  const TemporaryDirectory directory;
+  prepare(directory);
+  const Config config = config_of(directory, "uoe", "fp32");
+  train(config, 4);
+  const std::string path = run_file(config, "metrics.jsonl");
+  const std::string whole = read_file(path);
+  const std::size_t third = whole.find('\n', whole.find('\n') + 1) + 1;
+  const std::string damage = GENERATE(as<std::string>{}, "{\"step\": 3, \"loss", "[]", "{\"step\": 3}");
+  const std::string damaged = whole.substr(0, third) + damage + "\n" + whole.substr(third) + "{\"cut sho";
+  std::ofstream(path, std::ios::trunc) << damaged;
+  const std::string saved = read_file(run_file(config, "config.yaml"));
+  TrainOptions allowed;
+  allowed.allow_changes = {"optimizer.lr"};
+  const std::string error =
+      error_text([&] { train(config_of(directory, "uoe", "fp32", {"optimizer.lr=0.002"}), 12, allowed); });
+  expect_contains(error, "metrics.jsonl:3] required a row in JSON");
+  expect_contains(error, "found " + damage + "; remove that line");
+  CHECK(read_file(run_file(config, "config.yaml")) == saved);
+  CHECK(read_file(path) == damaged);
+  std::ofstream(path, std::ios::trunc) << whole;
+  CHECK(train(config).size() == 12);
+}
+
 TEST_CASE("A run that goes on from another run's checkpoint says so in its first row") {
   const TemporaryDirectory directory;
   prepare(directory);
