@@ -5,6 +5,7 @@
 #include "cli/option_checks.h"
 #include "config/yaml.h"
 #include "model/count.h"
+#include "train/runtime.h"
 
 namespace artel {
 namespace {
@@ -18,7 +19,7 @@ struct DescribeArguments {
 };
 
 RankLayout layout_of(const Config& config, const DescribeArguments& arguments) {
-  return {arguments.world, config.train.precision != "fp32", arguments.max_load};
+  return {arguments.world, auto_precision_is_bf16(config.train.device), arguments.max_load};
 }
 
 void describe(const DescribeArguments& arguments) {

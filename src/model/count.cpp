@@ -156,6 +156,7 @@ Json describe_json(const Config& config, const RankLayout& layout) {
   out["parameters"] = {{"total", count.total}, {"active", count.active}, {"embedding", count.embedding}};
   out["flops_per_token"] = {{"total", flops.total},     {"attention", flops.attention}, {"experts", flops.experts},
                             {"routing", flops.routing}, {"shared", flops.shared},       {"head", flops.head}};
+  out["precision"] = uses_bf16(config, layout) ? "bf16" : "fp32";
   out["memory_bytes_per_rank"] = {{"parameters", memory.parameters}, {"gradients", memory.gradients},
                                   {"optimizer", memory.optimizer},   {"activations", memory.activations},
                                   {"rounding", memory.rounding},     {"communication", memory.communication}};
@@ -182,7 +183,8 @@ std::string describe_text(const Config& config, const RankLayout& layout) {
                                                         {"head", flops.head}};
   for (const auto& [label, part] : parts) out += line(label, grouped(part), share(part, flops.total));
   out +=
-      concat("memory per rank at its fullest, about (", uses_bf16(config, layout) ? "bf16" : "fp32", ", ",
+      concat("memory per rank at its fullest, about (", uses_bf16(config, layout) ? "bf16" : "fp32",
+             config.train.precision == "auto" ? " by precision: auto on this machine, " : ", ",
              std::max(layout.world, config.parallel.expert), " ranks",
              layout.max_load > 1.0 ? concat(", the fullest with ", layout.max_load, " of the mean load") : "", ")\n");
   const std::pair<const char*, std::int64_t> bytes[] = {

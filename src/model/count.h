@@ -41,7 +41,8 @@ ModelCount count_model(const ModelConfig& model);
 /// the width that fits.
 std::vector<std::string> describe_warnings(const ModelConfig& model);
 
-/// {"name", "parameters", "flops_per_token", "memory_bytes_per_rank", "warnings"} of `artel describe --json`.
+/// {"name", "parameters", "flops_per_token", "precision", "memory_bytes_per_rank", "warnings"} of `artel describe
+/// --json`.
 Json describe_json(const Config& config, const RankLayout& layout = {});
 
 /// The same as a table for a terminal, ending in a line end.

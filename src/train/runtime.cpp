@@ -77,6 +77,18 @@ NcclDevice nccl_device(CudaDevice& gpu) {
 
 }  // namespace
 
+bool auto_precision_is_bf16(const std::string& device) {
+  if (device == "cuda") return true;
+  if (device == "auto" && !cuda_build_text().empty() && num_cuda_devices() > 0) return true;
+  ThreadPool pool(1, cpu::Gemm::prepare_thread);
+  HostAllocator allocator;
+  try {
+    return CpuBackend(pool, allocator).has_native_bf16();
+  } catch (const Error&) {
+    return true;  // a build without products for the CPU trains on GPUs alone
+  }
+}
+
 int available_cores() {
   const cpu_set_t set = processors();
   return std::max(1, CPU_COUNT(&set));

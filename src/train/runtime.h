@@ -53,6 +53,10 @@ class Runtime {
   DType dtype_ = DType::f32;
 };
 
+/// What `precision: auto` is in a run of this `device` (train.device) on this machine: whether bf16, without starting a
+/// run. A device: cuda that this machine lacks counts as there.
+bool auto_precision_is_bf16(const std::string& device);
+
 /// Cores that this process may run on.
 int available_cores();
 
