@@ -82,7 +82,8 @@ struct Checkpoint::Impl {
 void Checkpoint::Impl::read_manifest(FileLayer& files) {
   const std::string file = join_path(path, "manifest.json");
   if (!files.exists(file)) {
-    fail("checkpoint", concat("required a checkpoint directory with manifest.json, found none at ", path));
+    fail("checkpoint",
+         concat("required a checkpoint directory with manifest.json, found none at ", path, "; mend the path"));
   }
   Manifest manifest = parse_manifest(files.read(file), file);
   step = json_value<std::int64_t>(manifest.head, "step", file);

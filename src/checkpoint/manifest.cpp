@@ -26,8 +26,9 @@ void check_seal(std::string_view text, const std::string& path) {
   const std::string required = crc32c_hex(crc32c(text.data(), text.size() - seal_bytes));
   const std::string_view found = text.substr(text.size() - seal_end.size() - crc_digits, crc_digits);
   if (found != required) {
-    fail("checkpoint", concat("required checksum ", required, " at the end of the manifest, found ",
-                              excerpt_json(std::string(found)), " in ", path, "; the manifest is damaged"));
+    fail("checkpoint",
+         concat("required checksum ", required, " at the end of the manifest, found ", excerpt_json(std::string(found)),
+                " in ", path, "; the manifest is damaged, use an older checkpoint"));
   }
 }
 
@@ -81,6 +82,15 @@ void check_slices(const ManifestTensor& tensor, const std::string& where) {
   check_tiling(tensor.shape, rectangles, where);
 }
 
+SortedJson parse_document(const std::string& text, const std::string& path) {
+  try {
+    return parse_sorted_json(text, path);
+  } catch (const Error& error) {
+    fail("checkpoint", concat("required a manifest of whole JSON, found ", text.size(), " bytes that are none: ",
+                              error.what(), "; the manifest is damaged, use an older checkpoint"));
+  }
+}
+
 }  // namespace
 
 std::string share_text(const std::map<std::string, ManifestTensor>& tensors) {
@@ -126,7 +136,7 @@ std::string manifest_text(const Manifest& manifest) {
 Manifest parse_manifest(const std::string& text, const std::string& path) {
   const bool sealed = is_sealed(text);
   if (sealed) check_seal(text, path);  // damage is named as such, whatever it would look like further down
-  const SortedJson all = parse_sorted_json(text, path);
+  const SortedJson all = parse_document(text, path);
   Manifest manifest;
   if (all.is_object()) {
     for (const auto& [key, value] : all.items()) {

@@ -12,7 +12,10 @@ std::vector<std::string> checkpoint_paths(FileLayer& files, const std::string& p
     std::vector<std::string> found = list_checkpoints(files, directory);
     if (!found.empty()) return found;
   }
-  fail("checkpoint", concat("required a checkpoint or a run directory with checkpoints, found neither at ", path));
+  const std::string found =
+      files.is_directory(path) ? concat("the directory ", path, ", which has neither") : concat("no directory ", path);
+  fail("checkpoint",
+       concat("required a checkpoint or a run directory with checkpoints, found ", found, "; mend the path"));
 }
 
 Checkpoint open_checkpoint(FileLayer& files, const std::string& path) {

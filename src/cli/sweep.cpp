@@ -4,6 +4,8 @@
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/comparison_output.h"
+#include "cli/option_checks.h"
+#include "cli/run_directory.h"
 #include "cli/sweep_plan.h"
 #include "config/yaml.h"
 #include "report/format.h"
@@ -60,7 +62,7 @@ class Sweep {
   Outcome run_one(const SweepRun& run, const std::string& place, ChildRunner& children) {
     try {
       if (examine_run(files_, run) == RunState::finished) return report(run, place, Outcome::skipped);
-      files_.make_directory(run.directory);
+      make_run_directory(files_, run.config);
       const std::optional<FileLock> lock = wait_for_lock(run, place, children);
       if (!lock) return Outcome::stopped;
       const RunState state = examine_run(files_, run);  // another sweep may have been at work

@@ -5,6 +5,8 @@
 #include <thread>
 
 #include "cli/commands.h"
+#include "cli/option_checks.h"
+#include "cli/run_directory.h"
 #include "comm/launch.h"
 #include "config/yaml.h"
 #include "train/stop_signal.h"
@@ -106,8 +108,7 @@ void train(const TrainArguments& arguments) {
   const Config config = load_config(arguments.config, arguments.overrides, {.data_must_exist = true});
   const StopSignal stop;  // before any other thread
   PosixFileLayer files;
-  const std::string run_directory = join_path(config.run.directory, config.run.name);
-  files.make_directory(run_directory);
+  const std::string run_directory = make_run_directory(files, config);
   if (const std::optional<Launch> launch = detect_launch()) {
     train_under(*launch, config, arguments, stop, files, run_directory);
   } else {

@@ -266,13 +266,17 @@ void Loader::apply_override(const std::string& assignment) {
 
 void Loader::require_files(const std::vector<DataFile>& files, const std::string& key) const {
   for (size_t i = 0; i < files.size(); ++i) {
-    if (!matching_files(files[i].path).empty()) continue;
+    const std::vector<std::string> found = matching_files(files[i].path);
+    const auto is_directory = [](const std::string& path) { return std::filesystem::is_directory(path); };
+    const auto directory = std::find_if(found.begin(), found.end(), is_directory);
+    if (!found.empty() && directory == found.end()) continue;
     const std::string path_key = concat(key, ".", i, ".path");
     const std::string entry_key = concat(key, ".", i);
     sources_.fail_at(
         {path_key.c_str(), entry_key.c_str(), key.c_str()},
         concat("'", path_key, "' required ", key == "validation.tasks" ? "an evaluation file" : "a token file",
-               ", found no file ", shown_key(files[i].path),
+               found.empty() ? ", found no file " + shown_key(files[i].path)
+                             : ", found the directory " + shown_key(*directory),
                "; make it or mend the path, which is relative to the working directory"));
   }
 }

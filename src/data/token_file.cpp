@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 
 #include "data/megatron_index.h"
@@ -71,8 +72,13 @@ std::vector<std::string> shards_of(const std::string& path) {
   if (paths.size() > 1) {
     std::erase_if(paths, [](const std::string& name) { return name.ends_with(".idx") || name.ends_with(".csv.gz"); });
   }
-  // A path without a match is opened like any other, for the reason why it cannot be.
-  return paths.empty() ? std::vector<std::string>{path} : paths;
+  if (paths.empty()) fail_file(path, "required a token file, found none there; make it or mend the path");
+  for (const std::string& name : paths) {
+    if (std::filesystem::is_directory(name)) {
+      fail_file(name, "required a token file, found a directory; name a file in it, or several by a pattern");
+    }
+  }
+  return paths;
 }
 
 }  // namespace

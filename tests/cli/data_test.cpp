@@ -38,7 +38,7 @@ TEST_CASE("What cannot be shown is one line") {
     return outcome.errors;
   };
   CHECK(error("inspect " + raw).find("required --dtype, --vocab-size or --tokenizer") != std::string::npos);
-  CHECK(error("inspect " + folder.file("none")).find("No such file") != std::string::npos);
+  CHECK(error("inspect " + folder.file("none")).find("found none there") != std::string::npos);
   CHECK(error("inspect --dtype uint16 " + raw).find("is cut off") != std::string::npos);
   CHECK(error("inspect --dtype int3 " + raw).find("int3") != std::string::npos);
   CHECK(error("inspect").find("FILE") != std::string::npos);
