@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Artel builds with, from the packages of Debian 12 / Ubuntu 24.04 or newer. Does nothing when all is there.
-#   scripts/setup.sh --dev         also what only the checks of scripts/test.sh --full need
+#   scripts/setup.sh --dev         also clang and its tools: checks of format, emulated CUDA, sanitizers and fuzzing
 #   scripts/setup.sh --find-cuda   prints where a CUDA toolkit of 12.8 or newer is, or nothing; installs nothing
 # The toolkit is several gigabytes and is never installed from here.
 set -euo pipefail
@@ -30,9 +30,9 @@ packages=(
   zlib1g-dev libzstd-dev              # packed text
   libopenmpi-dev openmpi-bin  # several ranks
   catch2               # tests
-  python3 python3-yaml curl  # corpus and helper scripts
+  python3 python3-yaml  # corpus and helper scripts
 )
-# With --dev also what only the checks of scripts/test.sh --full need.
+# What scripts/test.sh asks for where a part of it needs clang.
 if [[ "${1:-}" == "--dev" ]]; then packages+=(clang clang-format clang-tidy libclang-rt-dev); fi
 
 missing=()

@@ -11,7 +11,7 @@ namespace artel {
 
 /// What a launcher told this process in its environment.
 struct Launch {
-  std::string launcher;  ///< "Open MPI", "PMI (MPICH, Intel MPI, Slurm)", "Slurm", "PMIx"
+  std::string launcher;  ///< "Open MPI", "MVAPICH", "Hydra (MPICH, Intel MPI)", "Slurm" or "PMIx"
   int rank = -1;         ///< -1: not told
   int size = -1;         ///< ranks that were started; -1: not told
 };

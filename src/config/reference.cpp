@@ -30,7 +30,8 @@ data:
   `--set train.steps=100`, `--set 'data.train=[{path: a.bin, weight: 2}, {path: b.bin}]'`,
   `--set data.train.0.path=c.bin`, `--set optimizer.betas.1=0.99`.
 - `auto` is resolved on loading where it can be known without a machine (`head_dim`, `routing_neurons`, the sizes of
-  `aoe`); `threads`, `precision` and `device` are resolved when a run starts.
+  `aoe`); `threads`, `precision` and `device` are resolved when a run starts. The run's `config.yaml` has the precision
+  that came of it and keeps `auto` for the other two; its `summary.json` says what all three were.
 - Paths of data are relative to the working directory. `artel train` looks whether they are there; nothing is opened
   while the configuration is checked.
 - Tensor, pipeline, context and sequence parallelism, ZeRO stages 2 and 3, and fp8 are out of scope; their keys are
