@@ -39,7 +39,9 @@ void describe(const DescribeArguments& arguments) {
 void add_describe_command(CLI::App& app) {
   auto arguments = std::make_shared<DescribeArguments>();
   CLI::App* command =
-      app.add_subcommand("describe", "Print parameters, FLOPs per token and memory per rank of configs");
+      app.add_subcommand("describe",
+                         "Print parameters, FLOPs per token and memory per rank of configs, which with precision: auto "
+                         "is that of a run on this machine");
   command->add_option("-c,--config", arguments->configs, "YAML file (may be given again)")
       ->required()
       ->allow_extra_args(false)

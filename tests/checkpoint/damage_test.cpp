@@ -235,7 +235,8 @@ TEST_CASE("a directory that is no checkpoint is refused") {
   const TemporaryDirectory directory;
   UnsyncedFileLayer files;
   CHECK(error_text([&] { Checkpoint(files, directory.path()); }) ==
-        "[checkpoint] required a checkpoint directory with manifest.json, found none at " + directory.path());
+        "[checkpoint] required a checkpoint directory with manifest.json, found none at " + directory.path() +
+            "; mend the path");
   CHECK(contains(error_text([&] { Checkpoint(files, directory.file("none")); }), "found none at "));
 }
 
