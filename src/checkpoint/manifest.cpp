@@ -83,6 +83,9 @@ void check_slices(const ManifestTensor& tensor, const std::string& where) {
 }
 
 SortedJson parse_document(const std::string& text, const std::string& path) {
+  if (text.empty()) {
+    fail("checkpoint", concat("required a manifest, found the empty file ", path, "; use an older checkpoint"));
+  }
   try {
     return parse_sorted_json(text, path);
   } catch (const Error& error) {

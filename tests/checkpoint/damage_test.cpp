@@ -152,7 +152,9 @@ TEST_CASE("a manifest of another format or version is refused as such") {
   checkpoint.write("manifest.json", "[]");
   CHECK(contains(checkpoint.error(), concat("[", checkpoint.file("manifest.json"), "] required")));
   checkpoint.write("manifest.json", "");
-  CHECK(contains(checkpoint.error(), concat("[", checkpoint.file("manifest.json"), "] required JSON")));
+  CHECK(contains(checkpoint.error(), "found the empty file " + checkpoint.file("manifest.json")));
+  checkpoint.write("manifest.json", "{");
+  CHECK(contains(checkpoint.error(), "found 1 bytes that are none: [" + checkpoint.file("manifest.json")));
 }
 
 TEST_CASE("a wrong member of a manifest is one line that names file and tensor") {

@@ -53,8 +53,11 @@ TEST_CASE("Missing and damaged inputs of eval are told apart") {
   expect_refused("eval --checkpoint " + directory.path(), {"which has neither; mend the path"});
   expect_refused("eval --checkpoint " + tiny + " --data nope.bin",
                  {"nope.bin: required a token file, found none there; make it or mend the path"});
-  std::ofstream(tiny + "/checkpoints/step-00000008/manifest.json", std::ios::trunc).close();
-  expect_refused("eval --checkpoint " + tiny, {"manifest.json", "found 0 bytes", "damaged, use an older checkpoint"});
+  const std::string manifest = tiny + "/checkpoints/step-00000008/manifest.json";
+  std::ofstream(manifest, std::ios::trunc) << "{\"format\": ";
+  expect_refused("eval --checkpoint " + tiny, {"found 11 bytes that are none", "damaged, use an older checkpoint"});
+  std::ofstream(manifest, std::ios::trunc).close();
+  expect_refused("eval --checkpoint " + tiny, {"found the empty file ", "manifest.json; use an older checkpoint"});
 }
 
 TEST_CASE("describe counts memory in the precision of a run here, and its JSON says which") {
