@@ -213,8 +213,10 @@ class Step:
         logits, w, x = rows * v * F32, v * d * a, rows * d * a
         self.add("linear", "logits", x + w + logits, flops, chunks)
         self.add("cross_entropy", "", 2 * logits + rows * (I32 + F32), times=chunks)
-        self.add("linear_backward_data", "logits", logits + w + x, flops, chunks)
-        self.add("linear_backward_weight", "logits", logits + x + 2 * F32 * v * d, flops, chunks)
+        if a != F32:
+            self.add("copy", "gradient of the logits", logits + rows * v * a, times=chunks)
+        self.add("linear_backward_data", "logits", rows * v * a + w + x, flops, chunks)
+        self.add("linear_backward_weight", "logits", rows * v * a + x + 2 * F32 * v * d, flops, chunks)
         self.add("sum", "losses", t * F32)
         self.add("add_up", "losses of micro-batches", 3 * F64)
 

@@ -112,6 +112,7 @@ Tensors head_tensors(const ModelConfig& m, const Widths& s) {
   head.add(s.tokens * m.hidden_size * s.w, 3);
   const std::int64_t chunk = std::max<std::int64_t>(64, logits_per_chunk / m.vocab_size);
   head.add(4 * std::min(chunk, s.tokens) * m.vocab_size);
+  if (s.w < 4) head.add(s.w * std::min(chunk, s.tokens) * m.vocab_size);  // their gradient, rounded
   return head;
 }
 

@@ -183,6 +183,14 @@ std::int64_t rows_per_chunk(Device device, std::int64_t vocab_size) {
   return std::max<std::int64_t>(64, logits_per_chunk(device) / vocab_size);
 }
 
+// What the products of the head's backward take: the gradient of the logits f32 as every activation's gradient is held.
+Tensor in_activation_type(Context& context, const Tensor& gradient, DType act) {
+  if (act == gradient.dtype()) return gradient;
+  const Tensor rounded = context.empty(gradient.shape(), act);
+  context.backend.copy(gradient, rounded);
+  return rounded;
+}
+
 }  // namespace
 
 Variable linear_cross_entropy(Context& context, const Variable& x, const Variable& weight, const Tensor& targets,
@@ -203,10 +211,11 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
     context.backend.cross_entropy(logits, targets.rows(begin, end), grad_scale, with_gradient, losses.rows(begin, end));
     if (!with_gradient) continue;
     const TraceSpan backward_span(context.tracer, TraceKind::backward, "linear_cross_entropy");
-    if (dx.defined()) context.backend.linear_backward_data(logits, weight.data, dx.rows(begin, end), Accumulate::no);
+    const Tensor dlogits = in_activation_type(context, logits, weight.data.dtype());
+    if (dx.defined()) context.backend.linear_backward_data(dlogits, weight.data, dx.rows(begin, end), Accumulate::no);
     if (weight.slot) {
       const GradientTarget dw = gradient_target(context, *weight.slot);
-      context.backend.linear_backward_weight(x_chunk, logits, dw.tensor, dw.accumulate);
+      context.backend.linear_backward_weight(x_chunk, dlogits, dw.tensor, dw.accumulate);
     }
   }
   watch_value(context, -1, "loss", losses);

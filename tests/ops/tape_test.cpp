@@ -12,8 +12,8 @@ using namespace artel;
 
 namespace {
 
-Variable leaf(TestDevice& device, const std::string& name, const Shape& shape) {
-  return make_leaf(tensor_of(device.allocator, shape, DType::f32, random_values(name, usize(shape.numel()))));
+Variable leaf(TestDevice& device, const std::string& name, const Shape& shape, DType dtype = DType::f32) {
+  return make_leaf(tensor_of(device.allocator, shape, dtype, random_values(name, usize(shape.numel()))));
 }
 
 void seed(TestDevice& device, const Variable& root, const std::vector<double>& cotangent) {
@@ -96,14 +96,16 @@ TEST_CASE("The activations of a backward pass are returned to the cache") {
   }
 }
 
-TEST_CASE("The loss by chunks equals the loss at once, gradients included") {
+TEST_CASE("The loss by chunks equals the loss at once, gradients of logits in the type of the weights included") {
+  const DType act = GENERATE(DType::f32, DType::bf16);
+  INFO(dtype_name(act));
   TestDevice device;
   Context context = device.context();
   // 70,000 ids make chunks of 64 tokens: 150 tokens are three of them, the last one ragged.
   const std::int64_t vocab_size = 70'000;
   const std::int64_t num_tokens = 150;
-  const Variable x = leaf(device, "x", {num_tokens, 8});
-  Variable weight = leaf(device, "weight", {vocab_size, 8});
+  const Variable x = leaf(device, "x", {num_tokens, 8}, act);
+  Variable weight = leaf(device, "weight", {vocab_size, 8}, act);
   weight.slot->is_parameter = true;
   weight.slot->gradient =
       tensor_of(device.allocator, {vocab_size, 8}, DType::f32, std::vector<double>(usize(vocab_size * 8), 0.0));
@@ -115,12 +117,14 @@ TEST_CASE("The loss by chunks equals the loss at once, gradients included") {
 
   const Tensor logits = context.empty({num_tokens, vocab_size}, DType::f32);
   const Tensor losses = context.empty({num_tokens}, DType::f32);
-  const Tensor dx = context.empty({num_tokens, 8}, DType::f32);
+  const Tensor dlogits = context.empty(logits.shape(), act);
+  const Tensor dx = context.empty({num_tokens, 8}, act);
   const Tensor dweight = context.empty({vocab_size, 8}, DType::f32);
   context.backend.linear(x.data, weight.data, logits, Accumulate::no);
   context.backend.cross_entropy(logits, targets, 0.5F, true, losses);
-  context.backend.linear_backward_data(logits, weight.data, dx, Accumulate::no);
-  context.backend.linear_backward_weight(x.data, logits, dweight, Accumulate::no);
+  context.backend.copy(logits, dlogits);
+  context.backend.linear_backward_data(dlogits, weight.data, dx, Accumulate::no);
+  context.backend.linear_backward_weight(x.data, dlogits, dweight, Accumulate::no);
   double sum = 0.0;
   for (const double value : values_of(losses)) sum += value;
   CHECK(values_of(loss.data)[0] == Approx(sum).epsilon(1e-6));
