@@ -179,27 +179,33 @@ class MetricsReader {
     row.seconds = json_value<double>(json, "seconds", where);
     if (const auto moe = json.find("moe"); moe != json.end()) {
       if (!moe->is_array()) fail(where, concat("member \"moe\" required a list, found ", moe->type_name()));
-      const bool with_load = run_.training.size() % load_stride_ == 0;
-      for (const Json& layer : *moe) row.moe.push_back(read_layer(layer, with_load, where));
+      for (const Json& layer : *moe) row.moe.push_back(read_layer(layer, num_loads_seen_ % load_stride_ == 0, where));
+      const bool has_load =
+          std::any_of(moe->begin(), moe->end(), [](const Json& layer) { return layer.contains("load"); });
+      num_loads_seen_ += has_load ? 1 : 0;
     }
     lineage_.note_row(row.attempt, row.step);
-    const bool has_load =
-        std::any_of(row.moe.begin(), row.moe.end(), [](const LayerRouting& layer) { return !layer.load.empty(); });
+    num_loads_kept_ += has_load(row) ? 1 : 0;
     run_.training.push_back(std::move(row));
-    if (has_load && ++num_load_rows_ > kMaxLoadRows) thin_loads();
+    if (num_loads_kept_ > kMaxLoadRows) thin_loads();
+  }
+
+  static bool has_load(const TrainingRow& row) {
+    return std::any_of(row.moe.begin(), row.moe.end(), [](const LayerRouting& layer) { return !layer.load.empty(); });
   }
 
   // A long run's loads would fill the memory and no picture has that many columns: every second one goes.
   void thin_loads() {
     load_stride_ *= 2;
-    num_load_rows_ = 0;
-    for (size_t i = 0; i < run_.training.size(); ++i) {
-      bool kept = false;
-      for (LayerRouting& layer : run_.training[i].moe) {
-        if (i % load_stride_ != 0) std::vector<float>().swap(layer.load);
-        kept = kept || !layer.load.empty();
+    size_t num_before = 0;
+    num_loads_kept_ = 0;
+    for (TrainingRow& row : run_.training) {
+      if (!has_load(row)) continue;
+      if (num_before++ % 2 == 0) {
+        ++num_loads_kept_;
+        continue;
       }
-      num_load_rows_ += kept ? 1 : 0;
+      for (LayerRouting& layer : row.moe) std::vector<float>().swap(layer.load);
     }
   }
 
@@ -256,7 +262,8 @@ class MetricsReader {
 
   Run& run_;
   size_t load_stride_ = 1;
-  size_t num_load_rows_ = 0;
+  size_t num_loads_seen_ = 0;
+  size_t num_loads_kept_ = 0;
   size_t num_not_finite_ = 0;
   Lineage lineage_;
 };
