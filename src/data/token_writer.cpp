@@ -7,7 +7,6 @@
 #include <functional>
 #include <limits>
 
-#include "data/byte_stream.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -33,6 +32,18 @@ int32_t little_endian_int32(const char* bytes) {
 
 std::string part_of(const std::string& path) {
   return path + ".part";
+}
+
+// Plain bytes from `begin` on: what is read here was written here, whatever packed file its first bytes look like.
+void read_in_pieces(const std::string& path, uint64_t begin, const std::function<void(const char*, size_t)>& use) {
+  const InputFile file(path);
+  std::vector<char> bytes(buffer_bytes);
+  while (begin < file.size()) {
+    const auto size = static_cast<size_t>(std::min<uint64_t>(bytes.size(), file.size() - begin));
+    file.read(begin, size, bytes.data());
+    use(bytes.data(), size);
+    begin += size;
+  }
 }
 
 }  // namespace
@@ -214,13 +225,11 @@ void TokenWriter::finish_shards() {
   files_.close(*tokens_.file);
   tokens_.file.reset();
   const std::string last = tokens_.path + ".last";
-  ByteStream ids(part_of(tokens_.path));
-  ids.skip(shard_header_bytes);
   Part copy;
   copy.file = files_.open_write(last);
   copy.buffer = shard_header(in_shard);
-  std::vector<char> bytes(buffer_bytes);
-  while (const size_t got = ids.read(bytes.data(), bytes.size())) put(copy, bytes.data(), got);
+  read_in_pieces(part_of(tokens_.path), shard_header_bytes,
+                 [&](const char* bytes, size_t size) { put(copy, bytes, size); });
   flush(copy);
   files_.fsync(*copy.file);
   files_.close(*copy.file);
@@ -243,11 +252,9 @@ void TokenWriter::finish_index() {
 }
 
 void TokenWriter::for_each_length(const std::function<void(int32_t)>& add) {
-  ByteStream lengths(part_of(lengths_.path));
-  std::vector<char> bytes(buffer_bytes);
-  while (const size_t got = lengths.read(bytes.data(), bytes.size())) {
-    for (size_t i = 0; i + 4 <= got; i += 4) add(little_endian_int32(bytes.data() + i));
-  }
+  read_in_pieces(part_of(lengths_.path), 0, [&add](const char* bytes, size_t size) {
+    for (size_t i = 0; i + 4 <= size; i += 4) add(little_endian_int32(bytes + i));
+  });
 }
 
 // Magic, version, type, how many sequences and documents, lengths, byte offsets, first sequence of each document.

@@ -175,6 +175,19 @@ TEST_CASE("Megatron's index and llm.c's shards have the published bytes") {
   CHECK(token_type_for(TokenFormat::raw, 256) == TokenType::uint8);
 }
 
+TEST_CASE("A length that begins like a packed file is still a length") {
+  const TemporaryDirectory directory;
+  PosixFileLayer files;
+  TokenWriterOptions options;
+  options.prefix = directory.file("x");
+  options.format = TokenFormat::megatron;
+  TokenWriter writer(files, options);
+  constexpr int64_t gzip_magic = 0x8b1f;
+  writer.append(std::vector<int32_t>(gzip_magic, 1), {gzip_magic});
+  writer.finish();
+  CHECK(files.read(directory.file("x.idx")).substr(34, 4) == std::string("\x1f\x8b\0\0", 4));
+}
+
 TEST_CASE("JSONL gives the field of each line; a bad line is named") {
   Fixture fixture;
   fixture.options.inputs = {fixture.directory.file("c.jsonl")};
