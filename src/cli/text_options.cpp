@@ -4,10 +4,10 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <thread>
 
 #include "cli/option_checks.h"
 #include "util/error.h"
+#include "util/host.h"
 #include "util/text.h"
 
 namespace artel {
@@ -73,7 +73,7 @@ TextFormat text_format(const TextArguments& arguments) {
 
 int num_threads(const TextArguments& arguments) {
   if (arguments.threads > 0) return static_cast<int>(arguments.threads);
-  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return available_cores();
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& name, Log& log) {

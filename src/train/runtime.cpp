@@ -89,11 +89,6 @@ bool auto_precision_is_bf16(const std::string& device) {
   }
 }
 
-int available_cores() {
-  const cpu_set_t set = processors();
-  return std::max(1, CPU_COUNT(&set));
-}
-
 Runtime::Runtime(const TrainConfig& config, Log& log) : Runtime(config, log, make_self_communicator()) {}
 
 Runtime::Runtime(const TrainConfig& config, Log& log, std::unique_ptr<Communicator> self)

@@ -57,7 +57,4 @@ class Runtime {
 /// run. A device: cuda that this machine lacks counts as there.
 bool auto_precision_is_bf16(const std::string& device);
 
-/// Cores that this process may run on.
-int available_cores();
-
 }  // namespace artel
