@@ -150,7 +150,9 @@ void add_eval_command(CLI::App& app) {
       ->add_option("--data", arguments->data,
                    "Token file; default: the first validation set of the checkpoint's config")
       ->check(not_empty("a token file"));
-  command->add_option("--batches", arguments->batches, "Micro-batches to read; 0: the whole file")
+  command
+      ->add_option("--batches", arguments->batches,
+                   "Batches of train.global_batch_size windows to read; 0: the whole file")
       ->capture_default_str()
       ->check(integer_from(0));
   command
