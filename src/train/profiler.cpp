@@ -26,19 +26,20 @@ void StepProfiler::before_step(std::int64_t step) {
     first_step_ = step;
   }
   if (num_seen_ == num_warm_up_steps + num_steps_) finish();
+}
+
+void StepProfiler::after_step() {
   ++num_seen_;
 }
 
 void StepProfiler::finish() {
   if (num_steps_ == 0) return;
-  if (!tracer_) {
-    if (num_seen_ <= num_warm_up_steps) {
-      log_.warn(
-          concat("--profile: the run ended within the ", num_warm_up_steps, " steps to warm up; nothing written"));
-    }
-    return;
-  }
   context_.tracer = nullptr;
+  if (num_seen_ <= num_warm_up_steps) {
+    tracer_.reset();
+    log_.warn(concat("--profile: the run ended within the ", num_warm_up_steps, " steps to warm up; nothing written"));
+  }
+  if (!tracer_) return;
   const std::string path = join_path(run_directory_, concat("trace-", first_step_, ".json"));
   try {
     write_file_atomic(files_, path, chrome_trace(*tracer_, name_));

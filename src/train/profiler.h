@@ -27,6 +27,8 @@ class StepProfiler {
 
   /// Starts, and later ends, the profile when `step`, the next one to run, is the one for it.
   void before_step(std::int64_t step);
+  /// The step has run.
+  void after_step();
   /// Writes what there is when the run ends. A file that cannot be written is a warning.
   void finish();
 

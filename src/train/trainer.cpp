@@ -257,6 +257,7 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
     const auto start = Clock::now();
     count_bytes_sent(nullptr);  // what validation or a checkpoint sent is not of this step
     if (!train_one_step(should_stop)) break;
+    profiler_->after_step();
     if (pauses()) read_last();
     last_->step_seconds = seconds_since(start);
     seconds_ += last_->step_seconds;
