@@ -2,9 +2,12 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include "cli/bench_report.h"
 #include "cli/commands.h"
@@ -54,24 +57,42 @@ Batch synthetic_batch(const Config& config) {
   return batch;
 }
 
+bool on_gpu(const Context& context) {
+  return context.backend.device() != Device::cpu;
+}
+
+// Median time of a call of `kernel`, whose result is y. A GPU runs behind the host: there many calls share one wait.
+double median_seconds(Context& context, int repeats, const Tensor& y, const std::function<void()>& kernel) {
+  const int calls = on_gpu(context) ? 20 : 1;
+  std::vector<char> row(y.rows(0, 1).nbytes());
+  const auto wait = [&] {
+    if (on_gpu(context)) context.backend.download(y.rows(0, 1), row.data());
+  };
+  std::vector<double> times;
+  for (int repeat = 0; repeat < repeats; ++repeat) {
+    wait();
+    const auto start = Clock::now();
+    for (int call = 0; call < calls; ++call) kernel();
+    wait();
+    times.push_back(seconds_since(start) / calls);
+  }
+  return median(times);
+}
+
 // Highest median rate of products of the run's type over all threads.
 double gemm_ceiling(Runtime& runtime) {
   double best = 0.0;
   Context& context = runtime.context();
-  const std::int64_t shapes[][3] = {{1024, 1024, 1024}, {2048, 2048, 2048}, {4096, 1408, 512}};
+  std::vector<std::array<std::int64_t, 3>> shapes = {{1024, 1024, 1024}, {2048, 2048, 2048}, {4096, 1408, 512}};
+  if (on_gpu(context)) shapes.push_back({8192, 8192, 8192});  // the others do not fill one
   for (const auto& [m, n, k] : shapes) {
     const Tensor x = context.empty({m, k}, runtime.dtype());
     const Tensor w = context.empty({n, k}, runtime.dtype());
     const Tensor y = context.empty({m, n}, runtime.dtype());
     context.backend.fill(x, 0.5F);
     context.backend.fill(w, 0.25F);
-    std::vector<double> times;
-    for (int repeat = 0; repeat < 20; ++repeat) {
-      const auto start = Clock::now();
-      context.backend.linear(x, w, y, Accumulate::no);
-      times.push_back(seconds_since(start));
-    }
-    best = std::max(best, 2.0 * static_cast<double>(m * n * k) / median(times));
+    const double seconds = median_seconds(context, 20, y, [&] { context.backend.linear(x, w, y, Accumulate::no); });
+    best = std::max(best, 2.0 * static_cast<double>(m) * static_cast<double>(n * k) / seconds);
   }
   return best;
 }
@@ -84,13 +105,8 @@ double copy_ceiling(Runtime& runtime) {
   const Tensor to = context.empty({num_elements}, DType::f32);
   context.backend.fill(from, 0.5F);
   context.backend.fill(to, 0.5F);
-  std::vector<double> times;
-  for (int repeat = 0; repeat < 7; ++repeat) {
-    const auto start = Clock::now();
-    context.backend.copy(from, to);
-    times.push_back(seconds_since(start));
-  }
-  return 2.0 * static_cast<double>(from.nbytes()) / median(times);
+  const double seconds = median_seconds(context, 7, to, [&] { context.backend.copy(from, to); });
+  return 2.0 * static_cast<double>(from.nbytes()) / seconds;
 }
 
 std::int64_t minor_faults() {
@@ -102,6 +118,7 @@ std::int64_t minor_faults() {
 /// What the timed steps took.
 struct Measurement {
   std::vector<double> step_seconds;
+  double shared_seconds = 0.0;  ///< of all steps, in loops over tasks
   TimeTable ops{{TraceKind::forward, TraceKind::backward, TraceKind::update, TraceKind::communication}};
   TimeTable kernels{{TraceKind::kernel}};
   std::int64_t minor_faults = 0;
@@ -115,7 +132,8 @@ constexpr std::int64_t num_warm_up_steps = 2;
 
 // The steps run under a tracer: a fifth of a microsecond a span, some hundred or thousand spans a step.
 Measurement measure(const Config& config, Runtime& runtime, std::int64_t num_steps) {
-  Tracer tracer(runtime.context().allocator);
+  const ThreadPool& pool = runtime.context().pool;
+  Tracer tracer(runtime.context().allocator, Tracer::default_max_events, &pool);
   TracedBackend backend(runtime.context().backend, tracer);
   Context context{runtime.context().allocator, backend, runtime.context().pool};
   context.tracer = &tracer;
@@ -141,12 +159,14 @@ Measurement measure(const Config& config, Runtime& runtime, std::int64_t num_ste
       context.allocator.reset_peak();
     }
     const std::int64_t faults = minor_faults();
+    const std::int64_t shared_ns = pool.shared_ns();
     const auto start = Clock::now();
     run_step(context, model, optimizer, batch, options);
     const double seconds = seconds_since(start);
     if (options.step <= num_warm_up_steps) continue;
     result.minor_faults += minor_faults() - faults;
     result.step_seconds.push_back(seconds);
+    result.shared_seconds += 1.0e-9 * static_cast<double>(pool.shared_ns() - shared_ns);
     result.ops.add(tracer.events());
     result.kernels.add(tracer.events());
   }
@@ -170,11 +190,14 @@ Json bench(const Config& config, Runtime& runtime, const BenchArguments& argumen
   const auto steps = static_cast<double>(arguments.steps);
   const double tokens_per_second = tokens_per_step / median(measured.step_seconds);
   const double flops = tokens_per_second * static_cast<double>(count_model(config.model).flops_per_token.total);
-  const double mean_step = std::accumulate(measured.step_seconds.begin(), measured.step_seconds.end(), 0.0) / steps;
+  const StepTime step{arguments.steps,
+                      std::accumulate(measured.step_seconds.begin(), measured.step_seconds.end(), 0.0) / steps,
+                      measured.shared_seconds / steps, runtime.num_threads()};
   Json json;
   json["name"] = config.run.name;
   json["precision"] = runtime.precision();
   json["threads"] = runtime.num_threads();
+  json["device"] = runtime.device();
   json["tokens_per_second"] = tokens_per_second;
   json["model_flops_per_second"] = flops;
   json["gemm_ceiling_flops_per_second"] = ceilings.flops_per_second;
@@ -185,9 +208,10 @@ Json bench(const Config& config, Runtime& runtime, const BenchArguments& argumen
   json["minor_faults_per_step"] = static_cast<double>(measured.minor_faults) / steps;
   json["system_allocations_per_step"] = static_cast<double>(measured.system_allocations) / steps;
   json["primitives_created"] = measured.primitives_created;
-  json["step_seconds"] = mean_step;
-  json["ops"] = ops_json(measured.ops, arguments.steps, mean_step);
-  json["kernels"] = kernels_json(measured.kernels, arguments.steps, mean_step, ceilings);
+  json["step_seconds"] = step.seconds;
+  json["ops"] = ops_json(measured.ops, step);
+  json["kernels"] =
+      kernels_json(measured.kernels, step, on_gpu(runtime.context()) ? std::nullopt : std::optional(ceilings));
   return json;
 }
 

@@ -1,5 +1,6 @@
 #include "core/thread_pool.h"
 
+#include <chrono>
 #include <string>
 #include <system_error>
 
@@ -109,10 +110,20 @@ void ThreadPool::run_alone(std::int64_t num_tasks, const std::function<void(std:
 void ThreadPool::parallel_for(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task) {
   if (num_tasks <= 0) return;
   const Claim claim(busy_);
-  if (threads_.empty() || num_tasks == 1) {
+  if (num_tasks == 1) {
     run_alone(num_tasks, task);
     return;
   }
+  const auto start = std::chrono::steady_clock::now();
+  if (threads_.empty()) {
+    run_alone(num_tasks, task);
+  } else {
+    run_shared(num_tasks, task);
+  }
+  shared_ns_ += std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
+}
+
+void ThreadPool::run_shared(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task) {
   task_ = &task;
   num_tasks_ = num_tasks;
   next_task_.store(0, std::memory_order_relaxed);

@@ -29,12 +29,16 @@ class ThreadPool {
   /// parallel_for of this pool runs, by one of its tasks or another thread.
   void parallel_for(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task);
 
+  /// Time spent so far in loops of two tasks or more: what more threads could shorten.
+  std::int64_t shared_ns() const { return shared_ns_; }
+
   /// Called by worker 0 between its tasks; lets communication progress during long kernels.
   void set_poll(std::function<void()> poll) { poll_ = std::move(poll); }
 
  private:
   void work(int worker);
   void run_tasks(int worker);
+  void run_shared(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task);
   void run_alone(std::int64_t num_tasks, const std::function<void(std::int64_t, int)>& task);
   void keep_error();
   void stop();
@@ -43,6 +47,7 @@ class ThreadPool {
   std::function<void()> poll_;
   const std::function<void(std::int64_t, int)>* task_ = nullptr;
   std::int64_t num_tasks_ = 0;
+  std::int64_t shared_ns_ = 0;
   std::atomic<std::int64_t> next_task_{0};
   std::atomic<std::uint32_t> generation_{0};
   std::atomic<int> num_running_{0};

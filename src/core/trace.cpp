@@ -18,7 +18,8 @@ std::string span_name(const char* name, TraceKind kind) {
   return concat(name, kind == TraceKind::backward ? "_backward" : "");
 }
 
-Tracer::Tracer(const Allocator& allocator, std::int64_t max_events) : allocator_(allocator), max_events_(max_events) {
+Tracer::Tracer(const Allocator& allocator, std::int64_t max_events, const ThreadPool* pool)
+    : allocator_(allocator), max_events_(max_events), pool_(pool) {
   // Touched now: page faults inside the spans would be counted as those of the operations.
   events_.resize(static_cast<std::size_t>(max_events));
   events_.clear();
@@ -37,6 +38,7 @@ std::int64_t Tracer::begin(TraceKind kind, const char* name, TraceWork work) {
   event.kind = kind;
   event.name = name;
   event.work = work;
+  event.shared_ns = -shared_ns();
   event.begin_ns = now_ns();
   return static_cast<std::int64_t>(events_.size()) - 1;
 }
@@ -45,6 +47,7 @@ void Tracer::end(std::int64_t index) {
   if (index < 0 || index >= static_cast<std::int64_t>(events_.size())) return;  // dropped, or cleared meanwhile
   TraceEvent& event = events_[static_cast<std::size_t>(index)];
   event.end_ns = now_ns();
+  event.shared_ns += shared_ns();
   const AllocatorStats stats = allocator_.stats();
   event.active_bytes = stats.active_bytes;
   event.cached_bytes = stats.cached_bytes;
@@ -62,12 +65,17 @@ std::vector<TraceRow> exclusive_times(const std::vector<TraceEvent>& events, con
     if (event.end_ns < 0 || std::find(kinds.begin(), kinds.end(), event.kind) == kinds.end()) continue;
     while (!open.empty() && open.back().first->end_ns <= event.begin_ns) open.pop_back();
     const double seconds = 1.0e-9 * static_cast<double>(event.end_ns - event.begin_ns);
-    if (!open.empty()) open.back().second->seconds -= seconds;
+    const double shared_seconds = 1.0e-9 * static_cast<double>(event.shared_ns);
+    if (!open.empty()) {
+      open.back().second->seconds -= seconds;
+      open.back().second->shared_seconds -= shared_seconds;
+    }
     TraceRow& row = rows[{event.name, event.kind}];
     row.name = event.name;
     row.kind = event.kind;
     row.calls += 1;
     row.seconds += seconds;
+    row.shared_seconds += shared_seconds;
     row.work.flops += event.work.flops;
     row.work.bytes += event.work.bytes;
     open.emplace_back(&event, &row);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/allocator.h"
+#include "core/thread_pool.h"
 
 namespace artel {
 
@@ -30,8 +31,9 @@ struct TraceWork {
 
 struct TraceEvent {
   const char* name = "";
-  std::int64_t begin_ns = 0;  ///< since the tracer was made
-  std::int64_t end_ns = -1;   ///< -1: still open
+  std::int64_t begin_ns = 0;   ///< since the tracer was made
+  std::int64_t end_ns = -1;    ///< -1: still open
+  std::int64_t shared_ns = 0;  ///< of it in loops over tasks, which more threads would shorten; needs a pool
   std::int64_t active_bytes = 0;
   std::int64_t cached_bytes = 0;  ///< of the allocator, at the end
   TraceWork work;
@@ -44,7 +46,9 @@ class Tracer {
  public:
   static constexpr std::int64_t default_max_events = 1 << 17;
 
-  explicit Tracer(const Allocator& allocator, std::int64_t max_events = default_max_events);
+  /// `pool`, if given: the time of its loops is noted with every span.
+  explicit Tracer(const Allocator& allocator, std::int64_t max_events = default_max_events,
+                  const ThreadPool* pool = nullptr);
 
   /// Opens a span inside the one that is open; returns what end() wants.
   std::int64_t begin(TraceKind kind, const char* name, TraceWork work);
@@ -58,9 +62,11 @@ class Tracer {
 
  private:
   std::int64_t now_ns() const;
+  std::int64_t shared_ns() const { return pool_ != nullptr ? pool_->shared_ns() : 0; }
 
   const Allocator& allocator_;
   std::int64_t max_events_;
+  const ThreadPool* pool_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::vector<TraceEvent> events_;
   std::int64_t num_dropped_ = 0;
@@ -83,12 +89,13 @@ class TraceSpan {
   std::int64_t index_ = -1;
 };
 
-/// Time by name and kind. `seconds` leaves out what spans inside took.
+/// Time by name and kind. The seconds leave out what spans inside took.
 struct TraceRow {
   std::string name;
   TraceKind kind = TraceKind::phase;
   std::int64_t calls = 0;
   double seconds = 0.0;
+  double shared_seconds = 0.0;  ///< of them in loops over tasks
   TraceWork work;
 };
 

@@ -118,14 +118,19 @@ TEST_CASE("bench says where the time of a step goes, in shares that add up to on
   const Json bench = parse_json(outcome.output, "bench");
   double shares = 0.0;
   double seconds = 0.0;
+  double alone = 0.0;
   std::set<std::string> names;
   for (const Json& op : bench["ops"]) {
     CHECK(op["share"].get<double>() >= 0.0);
+    CHECK(op["single_threaded_share_of_16"].get<double>() > -1e-9);
+    alone += op["single_threaded_share_of_16"].get<double>();
     shares += op["share"].get<double>();
     seconds += op["seconds"].get<double>();
     CHECK(names.insert(op["name"]).second);
   }
   CHECK(std::fabs(shares - 1.0) < 1e-9);
+  CHECK(alone > 0.0);
+  CHECK(alone < 1.0);  // 1 if nothing were shared out
   CHECK(std::fabs(seconds - bench["step_seconds"].get<double>()) < 1e-9);
   for (const char* name : {"linear", "linear_backward", "grouped_linear", "grouped_linear_backward", "attention",
                            "attention_backward", "optimizer", "other"}) {

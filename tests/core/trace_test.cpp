@@ -1,6 +1,7 @@
 #include "core/trace.h"
 
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <thread>
 
@@ -56,6 +57,33 @@ TEST_CASE("Spans record what is open inside what, and the allocator's memory at 
   CHECK(outer.cached_bytes == 1024);
   tracer.clear();
   CHECK(tracer.events().empty());
+}
+
+TEST_CASE("Spans note what more threads could shorten: loops of more than one task") {
+  for (const int num_threads : {1, 2}) {
+    CAPTURE(num_threads);
+    HostAllocator allocator;
+    ThreadPool pool(num_threads);
+    Tracer tracer(allocator, 16, &pool);
+    {
+      const TraceSpan outer(&tracer, TraceKind::forward, "outer");
+      pause(2);
+      {
+        const TraceSpan inner(&tracer, TraceKind::backward, "inner");
+        pool.parallel_for(4, [](std::int64_t, int) { pause(2); });
+        pool.parallel_for(1, [](std::int64_t, int) { pause(2); });
+      }
+    }
+    const TraceEvent& outer = tracer.events()[0];
+    const TraceEvent& inner = tracer.events()[1];
+    CHECK(inner.shared_ns >= 2 * 4'000'000 / num_threads);
+    CHECK(inner.shared_ns <= inner.end_ns - inner.begin_ns - 2'000'000);
+    CHECK(outer.shared_ns == inner.shared_ns);
+    for (const TraceRow& row : exclusive_times(tracer.events(), {TraceKind::forward, TraceKind::backward})) {
+      const double expected = row.name == "inner" ? 1.0e-9 * static_cast<double>(inner.shared_ns) : 0.0;
+      CHECK(std::fabs(row.shared_seconds - expected) < 1.0e-12);
+    }
+  }
 }
 
 TEST_CASE("A full tracer counts what it drops and keeps what it has") {
