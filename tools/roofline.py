@@ -71,6 +71,10 @@ class Step:
     def forward(self, name, what, moved, flops=0.0, times=1.0):
         self.add(name, what, moved, flops, times * (2 if self.recompute else 1))
 
+    def not_kept(self, name, what, moved, times):
+        """Made again in backward, whether blocks are recomputed or not."""
+        self.add(name, what, moved, times=2 * times)
+
     def linear(self, what, rows, inner, out, times=1.0, result=None, prefix="", experts=1, add_dx=False):
         """A product, its data gradient and its weight gradient, which is added to an f32 arena."""
         a, result = self.act, result or self.act
@@ -123,7 +127,7 @@ class Step:
     def mlp(self, what, rows, width, times):
         d, a = self.model.hidden_size, self.act
         self.linear(what + " gate, up", rows, d, 2 * width, times)
-        self.forward("swiglu", what, rows * 3 * width * a, times=times)
+        self.not_kept("swiglu", what, rows * 3 * width * a, times)
         self.add("swiglu_backward", what, rows * 5 * width * a, times=times)
         self.linear(what + " down", rows, width, d, times)
 
@@ -153,7 +157,7 @@ class Step:
         self.add("sort_by_expert", "", 3 * rows * I32, times=times)
         self.add("slot_rows", "token of slot", (t + rows) * I32, times=times)
         self.add("gather_rows", "token of row", 3 * rows * I32, times=times)
-        self.forward("gather_rows", "tokens to experts", rows * (2 * d * a + I32), times=times)
+        self.not_kept("gather_rows", "tokens to experts", rows * (2 * d * a + I32), times)
         self.forward("gather_rows", "weights", rows * 3 * F32, times=times)
         self.add("gather_rows", "gradients of weights", rows * 3 * F32, times=times)
         if routing == "aoe":
@@ -161,7 +165,7 @@ class Step:
             self.linear("up", rows, d, width, times, prefix="grouped_", experts=n)
         else:
             self.linear("gate, up", rows, d, 2 * width, times, prefix="grouped_", experts=n)
-        self.forward("swiglu", "experts", rows * (3 * width * a + F32), times=times)
+        self.not_kept("swiglu", "experts", rows * (3 * width * a + F32), times)
         self.add("swiglu_backward", "experts", rows * (5 * width * a + 2 * F32), times=times)
         self.linear("down", rows, width, d, times, prefix="grouped_", experts=n)
         self.forward("sum_rows", "experts to tokens", rows * (d * a + I32) + 2 * t * d * a, times=times)

@@ -19,7 +19,10 @@ struct DescribeArguments {
 };
 
 RankLayout layout_of(const Config& config, const DescribeArguments& arguments) {
-  return {arguments.world, auto_precision_is_bf16(config.train.device), arguments.max_load};
+  return {.world = arguments.world,
+          .device = config.train.device == "cuda" ? Device::cuda : Device::cpu,
+          .bf16 = auto_precision_is_bf16(config.train.device),
+          .max_load = arguments.max_load};
 }
 
 void describe(const DescribeArguments& arguments) {

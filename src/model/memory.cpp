@@ -5,6 +5,7 @@
 
 #include "core/allocator.h"
 #include "model/count.h"
+#include "ops/ops.h"
 
 // T tokens of a micro-batch · d hidden_size · N num_experts · K num_experts_per_tok · A = T·K rows of experts · S
 // routing neurons per expert · E width of the routed part · r rank of AoE · w bytes of an activation.
@@ -57,8 +58,9 @@ struct Widths {
   std::int64_t shared = 0;   // of the real shared expert, or of a dense layer
 };
 
-/// What one layer keeps for its backward.
-Tensors layer_tensors(const ModelConfig& m, const Widths& s) {
+/// What one layer keeps for its backward. `recomputed`: that follows at once, so nothing is left to be made again.
+/// `spread`: experts over several ranks, whose rows cannot be gathered again.
+Tensors layer_tensors(const ModelConfig& m, const Widths& s, bool recomputed, bool spread) {
   const std::int64_t heads = m.num_attention_heads * m.head_dim;
   const std::int64_t qkv = heads + 2 * m.num_key_value_heads * m.head_dim;
   Tensors kept;
@@ -68,7 +70,7 @@ Tensors layer_tensors(const ModelConfig& m, const Widths& s) {
   kept.add(4 * s.tokens * m.num_attention_heads);  // log-sum-exp
   kept.add(4 * s.tokens, 2);                       // 1 / rms
   kept.add(s.tokens * 2 * s.shared * s.w);
-  kept.add(s.tokens * s.shared * s.w);
+  if (recomputed) kept.add(s.tokens * s.shared * s.w);
   if (m.num_experts == 0) return kept;
   kept.add(4 * s.tokens * m.num_experts);                      // probabilities
   kept.add(4 * s.rows, 6);                                     // ids, weights in both orders, three indices
@@ -80,15 +82,15 @@ Tensors layer_tensors(const ModelConfig& m, const Widths& s) {
     kept.add(s.tokens * m.num_experts * m.routing.aoe.d_low * s.w);
     kept.add(s.received * m.routing.aoe.d_low * s.w);
   }
-  kept.add(s.received * m.hidden_size * s.w);
+  if (recomputed || spread) kept.add(s.received * m.hidden_size * s.w);
+  if (recomputed) kept.add(s.received * s.expert * s.w);
   kept.add(s.received * 2 * s.expert * s.w);
-  kept.add(s.received * s.expert * s.w);
   return kept;
 }
 
 /// What the backward of the last feed-forward part needs at its fullest beside everything kept; the order is that of
 /// the tape, and what a product has used is gone when the next one begins.
-Tensors feed_forward_temporaries(const ModelConfig& m, const Widths& s, bool spread) {
+Tensors feed_forward_temporaries(const ModelConfig& m, const Widths& s, bool recomputed, bool spread) {
   const std::int64_t row = s.received * m.hidden_size * s.w;
   Tensors largest;
   const auto moment = [&](std::initializer_list<std::int64_t> tensors) {
@@ -97,33 +99,35 @@ Tensors feed_forward_temporaries(const ModelConfig& m, const Widths& s, bool spr
     for (const std::int64_t bytes : tensors) needed.add(bytes);
     largest = larger(largest, needed);
   };
-  moment({s.tokens * s.shared * 2 * s.w});
+  // Gradients of the product of gate and up, and of those; the first has the product's place if that is kept.
+  moment({recomputed ? 0 : s.tokens * s.shared * s.w, s.tokens * s.shared * 2 * s.w});
   if (m.num_experts == 0) return largest;
-  moment({s.received * 2 * s.expert * s.w});   // gradient of gate and up; that of their product has its place
-  moment({row, s.received * s.expert * s.w});  // gradients of the experts' outputs and of the product
+  moment({recomputed ? 0 : s.received * s.expert * s.w, s.received * 2 * s.expert * s.w});
+  moment({row, s.received * s.expert * s.w});  // gradient of the experts' outputs; product, or its gradient
   if (spread) moment({row, row, row});         // before, on the way, and sorted by expert
   return largest;
 }
 
 /// What the head needs: the last norm's input and output, the gradient of the latter, one chunk of logits.
-Tensors head_tensors(const ModelConfig& m, const Widths& s) {
-  constexpr std::int64_t logits_per_chunk = std::int64_t{1} << 22;
+Tensors head_tensors(const ModelConfig& m, const Widths& s, Device device) {
   Tensors head;
   head.add(s.tokens * m.hidden_size * s.w, 3);
-  const std::int64_t chunk = std::max<std::int64_t>(64, logits_per_chunk / m.vocab_size);
-  head.add(4 * std::min(chunk, s.tokens) * m.vocab_size);
-  if (s.w < 4) head.add(s.w * std::min(chunk, s.tokens) * m.vocab_size);  // their gradient, rounded
+  const std::int64_t num_logits = std::min(rows_of_logits(device, m.vocab_size), s.tokens) * m.vocab_size;
+  head.add(4 * num_logits);
+  if (s.w < 4) head.add(s.w * num_logits);  // their gradient, rounded
   return head;
 }
 
-Tensors activations(const Config& config, std::int64_t w, double max_load) {
+Tensors activations(const Config& config, std::int64_t w, const RankLayout& layout) {
   const ModelConfig& m = config.model;
-  const Widths s(config, w, max_load);
-  const Tensors layer = layer_tensors(m, s);
-  const Tensors head = head_tensors(m, s);
-  const Tensors feed_forward = feed_forward_temporaries(m, s, config.parallel.expert > 1);
+  const Widths s(config, w, layout.max_load);
+  const bool recomputed = config.train.recompute == "block";
+  const bool spread = config.parallel.expert > 1;
+  const Tensors layer = layer_tensors(m, s, recomputed, spread);
+  const Tensors head = head_tensors(m, s, layout.device);
+  const Tensors feed_forward = feed_forward_temporaries(m, s, recomputed, spread);
   Tensors all;
-  if (config.train.recompute == "block") {
+  if (recomputed) {
     // The residual stream and what is to be added to it, between every two layers, and the plan of the dispatch.
     all.add(s.tokens * m.hidden_size * w, 2 * m.num_hidden_layers - 1);
     if (m.num_experts > 0) all.add(4 * s.rows, 3 * m.num_hidden_layers);
@@ -164,7 +168,7 @@ MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& lay
   parameters.add(w * (dense + experts_here));
   gradients.add(4 * (dense + experts_here));
   optimizer.add(4 * state, bf16 ? 3 : 2);
-  const Tensors kept = activations(config, w, layout.max_load);
+  const Tensors kept = activations(config, w, layout);
 
   MemoryEstimate memory;
   memory.parameters = parameters.asked;

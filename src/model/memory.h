@@ -3,14 +3,16 @@
 #include <cstdint>
 
 #include "config/schema.h"
+#include "core/device.h"
 
 namespace artel {
 
 /// How a run would be laid out; a config alone does not say.
 struct RankLayout {
   std::int64_t world = 1;  ///< ranks
-  bool bf16 = false;       ///< what train.precision: auto resolves to on the machine
-  double max_load = 1.0;   ///< rows of experts on the fullest rank over the mean of the ranks, mean of the layers
+  Device device = Device::cpu;
+  bool bf16 = false;      ///< what train.precision: auto resolves to on the machine
+  double max_load = 1.0;  ///< rows of experts on the fullest rank over the mean of the ranks, mean of the layers
 };
 
 /// Bytes at the fullest moment of a step, on the fullest rank.

@@ -93,9 +93,9 @@ Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* 
     base = base.defined() ? add(context, base, shared) : shared;
   }
   watch(context, layer_, "mlp.shared_expert", base);
-  const DispatchedRows rows = dispatcher_->dispatch_wait(context, std::move(pending), *plan);
+  DispatchedRows rows = dispatcher_->dispatch_wait(context, std::move(pending), *plan);
   if (counts) count_assignments(*plan);
-  Variable y = experts_->forward(context, rows.x, rows.travelling, rows.weights, plan->groups);
+  Variable y = experts_->forward(context, std::move(rows), plan->groups);
   watch(context, layer_, "mlp.experts", y);
   const Variable output = dispatcher_->combine(context, y, *plan, base);
   if (observer != nullptr) observer->on_output(layer_, output.data);

@@ -42,13 +42,15 @@ GroupedExperts::GroupedExperts(ParameterStore& store, const ExpertOptions& optio
   down_ = &declare(store, "down_proj", {num_experts, hidden_size, width()}, {"down_proj"});
 }
 
-Variable GroupedExperts::forward(Context& context, const Variable& x, const Variable& travelling,
-                                 const Variable& weights, const std::shared_ptr<const GroupOffsets>& groups) const {
+Variable GroupedExperts::forward(Context& context, DispatchedRows rows,
+                                 const std::shared_ptr<const GroupOffsets>& groups) const {
+  const std::int64_t num_rows = rows.x.data.size(0);
   const Variable gate_up =
-      gate_up_ != nullptr
-          ? reshape(grouped_linear(context, x, groups, gate_up_->variable), {x.data.size(0), 2, width()})
-          : grouped_gate_up(context, travelling, gate_->variable, x, up_->variable, groups);
-  return grouped_linear(context, swiglu(context, gate_up, weights), groups, down_->variable);
+      gate_up_ != nullptr ? reshape(grouped_linear(context, rows.x, groups, gate_up_->variable), {num_rows, 2, width()})
+                          : grouped_gate_up(context, rows.travelling, gate_->variable, rows.x, up_->variable, groups);
+  rows.x = Variable();
+  rows.travelling = Variable();
+  return grouped_linear(context, swiglu(context, gate_up, rows.weights), groups, down_->variable);
 }
 
 }  // namespace artel

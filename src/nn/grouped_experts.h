@@ -30,9 +30,8 @@ class GroupedExperts {
  public:
   GroupedExperts(ParameterStore& store, const ExpertOptions& options);
 
-  /// y [A, d] = weighted expert outputs; x [A, d], travelling [A, r] or undefined, weights [A] f32.
-  Variable forward(Context& context, const Variable& x, const Variable& travelling, const Variable& weights,
-                   const std::shared_ptr<const GroupOffsets>& groups) const;
+  /// y [A, d] = weighted expert outputs. Consumes `rows`, so that they can go before the outputs need their memory.
+  Variable forward(Context& context, DispatchedRows rows, const std::shared_ptr<const GroupOffsets>& groups) const;
 
   std::int64_t width() const { return options_.stored_width - options_.first_neuron; }
 

@@ -29,12 +29,6 @@ struct DispatchPlan {
   Tensor row_of_arrival;  ///< [A_local] i32
 };
 
-struct DispatchedRows {
-  Variable x;           ///< [A, d] in expert-major order
-  Variable weights;     ///< [A] f32, each row's own
-  Variable travelling;  ///< [A, r] or undefined
-};
-
 /// Rows on their way: what is here already, and the transfers under way.
 struct PendingDispatch {
   DispatchedRows rows;

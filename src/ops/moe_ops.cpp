@@ -12,12 +12,12 @@ Variable grouped_linear(Context& context, const Variable& x, const std::shared_p
   context.backend.grouped_linear(x.data, *groups, weight.data, y.data, Accumulate::no);
   if (wants_tape(context, {x, weight})) {
     record("grouped_linear", {x, weight}, {&y},
-           [x_data = x.data, w = weight.data, groups, x_slot = x.slot, w_slot = weight.slot](
-               Context& ctx, const OutputGradients& grads) {
-             const Tensor dy = grads[0].view({x_data.size(0), w.size(1)});
+           [kept = KeptInput(x), num_rows = x.data.size(0), w = weight.data, groups, x_slot = x.slot,
+            w_slot = weight.slot](Context& ctx, const OutputGradients& grads) {
+             const Tensor dy = grads[0].view({num_rows, w.size(1)});
              if (w_slot) {
                const GradientTarget dw = gradient_target(ctx, *w_slot);
-               ctx.backend.grouped_linear_backward_weight(x_data, dy, *groups, dw.tensor, dw.accumulate);
+               ctx.backend.grouped_linear_backward_weight(kept.data(ctx), dy, *groups, dw.tensor, dw.accumulate);
              }
              if (x_slot) {
                const GradientTarget dx = gradient_target(ctx, *x_slot);
@@ -39,24 +39,24 @@ Variable grouped_gate_up(Context& context, const Variable& gate_x, const Variabl
   Variable y(both.view({num_rows, 2, width}));
   if (!wants_tape(context, {gate_x, gate_weight, up_x, up_weight})) return y;
   record("grouped_gate_up", {gate_x, gate_weight, up_x, up_weight}, {&y},
-         [num_rows, width, groups, gate_data = gate_x.data, gate_w = gate_weight.data, up_data = up_x.data,
+         [num_rows, width, groups, gate_kept = KeptInput(gate_x), gate_w = gate_weight.data, up_kept = KeptInput(up_x),
           up_w = up_weight.data, gate_slot = gate_x.slot, gate_w_slot = gate_weight.slot, up_slot = up_x.slot,
           up_w_slot = up_weight.slot](Context& ctx, const OutputGradients& dy) {
            const Tensor all = dy[0].view({num_rows, 2 * width});
-           const auto side = [&](const Tensor& d, const Tensor& x, const Tensor& w,
+           const auto side = [&](const Tensor& d, const KeptInput& x, const Tensor& w,
                                  const std::shared_ptr<GradientSlot>& x_slot,
                                  const std::shared_ptr<GradientSlot>& w_slot) {
              if (w_slot) {
                const GradientTarget dw = gradient_target(ctx, *w_slot);
-               ctx.backend.grouped_linear_backward_weight(x, d, *groups, dw.tensor, dw.accumulate);
+               ctx.backend.grouped_linear_backward_weight(x.data(ctx), d, *groups, dw.tensor, dw.accumulate);
              }
              if (x_slot) {
                const GradientTarget dx = gradient_target(ctx, *x_slot);
                ctx.backend.grouped_linear_backward_data(d, *groups, w, dx.tensor, dx.accumulate);
              }
            };
-           side(all.columns(0, width), gate_data, gate_w, gate_slot, gate_w_slot);
-           side(all.columns(width, 2 * width), up_data, up_w, up_slot, up_w_slot);
+           side(all.columns(0, width), gate_kept, gate_w, gate_slot, gate_w_slot);
+           side(all.columns(width, 2 * width), up_kept, up_w, up_slot, up_w_slot);
          });
   return y;
 }
@@ -177,14 +177,19 @@ Variable row_norms(Context& context, const Variable& x) {
 }
 
 Variable gather_tokens(Context& context, const Variable& x, const RowOrder& order) {
-  const TraceSpan span(context.tracer, TraceKind::forward, "gather_tokens");
-  Variable rows(context.empty({order.token_of_row.numel(), x.data.size(1)}, x.data.dtype()));
-  context.backend.gather_rows(x.data, order.token_of_row, rows.data);
+  const Rebuild gather = [x_data = x.data, token_of_row = order.token_of_row](Context& ctx) {
+    const TraceSpan span(ctx.tracer, TraceKind::forward, "gather_tokens");
+    const Tensor rows = ctx.empty({token_of_row.numel(), x_data.size(1)}, x_data.dtype());
+    ctx.backend.gather_rows(x_data, token_of_row, rows);
+    return rows;
+  };
+  Variable rows(gather(context));
   if (wants_tape(context, {x})) {
     record("gather_tokens", {x}, {&rows}, [order, slot = x.slot](Context& ctx, const OutputGradients& drows) {
       const GradientTarget dx = gradient_target(ctx, *slot);
       ctx.backend.sum_rows(drows[0], order.token_offsets, order.row_of_slot, dx.tensor, dx.accumulate);
     });
+    remember_rebuild(context, rows, gather);  // K times as large as x
   }
   return rows;
 }

@@ -62,7 +62,15 @@ struct RowOrder {
   }
 };
 
-/// rows [A, c] = x [T, c][token_of_row]. Backward sums the slots of a token in ascending order.
+/// What experts compute on.
+struct DispatchedRows {
+  Variable x;           ///< [A, d] in expert-major order
+  Variable weights;     ///< [A] f32, each row's own
+  Variable travelling;  ///< [A, r] or undefined
+};
+
+/// rows [A, c] = x [T, c][token_of_row]; not kept for backward but gathered again. Backward sums the slots of a token
+/// in ascending order.
 Variable gather_tokens(Context& context, const Variable& x, const RowOrder& order);
 /// rows [A] f32 = slots [A][slot_of_row].
 Variable gather_slots(Context& context, const Variable& slots, const RowOrder& order);

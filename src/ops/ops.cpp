@@ -69,12 +69,12 @@ Variable linear(Context& context, const Variable& x, const Variable& weight, DTy
   context.backend.linear(x.data, weight.data, y.data, Accumulate::no);
   if (wants_tape(context, {x, weight})) {
     record("linear", {x, weight}, {&y},
-           [x_data = x.data, w = weight.data, x_slot = x.slot, w_slot = weight.slot](Context& ctx,
-                                                                                     const OutputGradients& grads) {
-             const Tensor dy = grads[0].view({x_data.size(0), w.size(0)});
+           [kept = KeptInput(x), num_rows = x.data.size(0), w = weight.data, x_slot = x.slot, w_slot = weight.slot](
+               Context& ctx, const OutputGradients& grads) {
+             const Tensor dy = grads[0].view({num_rows, w.size(0)});
              if (w_slot) {
                const GradientTarget dw = gradient_target(ctx, *w_slot);
-               ctx.backend.linear_backward_weight(x_data, dy, dw.tensor, dw.accumulate);
+               ctx.backend.linear_backward_weight(kept.data(ctx), dy, dw.tensor, dw.accumulate);
              }
              if (x_slot) {
                const GradientTarget dx = gradient_target(ctx, *x_slot);
@@ -153,10 +153,13 @@ Variable cached_attention(Context& context, const Variable& qkv, const Tensor& c
 }
 
 Variable swiglu(Context& context, const Variable& gate_up, const Variable& weights) {
-  const TraceSpan span(context.tracer, TraceKind::forward, "swiglu");
-  const std::int64_t num_rows = gate_up.data.size(0);
-  Variable hidden(context.empty({num_rows, gate_up.data.size(2)}, gate_up.data.dtype()));
-  context.backend.swiglu(gate_up.data, weights.data, hidden.data);
+  const Rebuild product = [x = gate_up.data, w = weights.data](Context& ctx) {
+    const TraceSpan span(ctx.tracer, TraceKind::forward, "swiglu");
+    const Tensor hidden = ctx.empty({x.size(0), x.size(2)}, x.dtype());
+    ctx.backend.swiglu(x, w, hidden);
+    return hidden;
+  };
+  Variable hidden(product(context));
   if (wants_tape(context, {gate_up, weights})) {
     record("swiglu", {gate_up, weights}, {&hidden},
            [x = gate_up.data, w = weights.data, x_slot = gate_up.slot, w_slot = weights.slot](
@@ -167,21 +170,18 @@ Variable swiglu(Context& context, const Variable& gate_up, const Variable& weigh
              if (x_slot) contribute(ctx, *x_slot, dx);
              if (w_slot) contribute(ctx, *w_slot, dw);
            });
+    remember_rebuild(context, hidden, product);
   }
   return hidden;
 }
 
-namespace {
+std::int64_t rows_of_logits(Device device, std::int64_t vocab_size) {
+  // Every chunk reads and writes the whole gradient of the head, so a GPU wants thousands of rows a chunk.
+  const std::int64_t num_logits = std::int64_t{1} << (device == Device::cpu ? 22 : 28);
+  return std::max<std::int64_t>(64, num_logits / vocab_size);
+}
 
-// Logits of so many elements at a time: large enough for products to run at full speed, small enough for the cache of a
-// core or, on a GPU, for its memory. There every chunk reads and writes the whole gradient of the head, so a GPU wants
-// thousands of rows a chunk.
-std::int64_t logits_per_chunk(Device device) {
-  return std::int64_t{1} << (device == Device::cpu ? 22 : 28);
-}
-std::int64_t rows_per_chunk(Device device, std::int64_t vocab_size) {
-  return std::max<std::int64_t>(64, logits_per_chunk(device) / vocab_size);
-}
+namespace {
 
 // What the products of the head's backward take: the gradient of the logits f32 as every activation's gradient is held.
 Tensor in_activation_type(Context& context, const Tensor& gradient, DType act) {
@@ -198,7 +198,7 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
   const TraceSpan span(context.tracer, TraceKind::forward, "linear_cross_entropy");
   const std::int64_t num_tokens = x.data.size(0);
   const std::int64_t vocab_size = weight.data.size(0);
-  const std::int64_t chunk = rows_per_chunk(context.backend.device(), vocab_size);
+  const std::int64_t chunk = rows_of_logits(context.backend.device(), vocab_size);
   const bool with_gradient = wants_tape(context, {x, weight});
   const Tensor losses = context.empty({num_tokens}, DType::f32);
   const Tensor dx = with_gradient && x.slot ? context.empty(x.data.shape(), x.data.dtype()) : Tensor{};
@@ -231,7 +231,7 @@ Variable linear_cross_entropy(Context& context, const Variable& x, const Variabl
 
 Tensor token_cross_entropy(Context& context, const Tensor& x, const Tensor& weight, const Tensor& targets) {
   const std::int64_t num_tokens = x.size(0);
-  const std::int64_t chunk = rows_per_chunk(context.backend.device(), weight.size(0));
+  const std::int64_t chunk = rows_of_logits(context.backend.device(), weight.size(0));
   Tensor losses = context.empty({num_tokens}, DType::f32);
   for (std::int64_t begin = 0; begin < num_tokens; begin += chunk) {
     const std::int64_t end = std::min(num_tokens, begin + chunk);

@@ -41,9 +41,13 @@ Variable attention(Context& context, const Variable& qkv, const AttentionShape& 
 Variable cached_attention(Context& context, const Variable& qkv, const Tensor& cache, const AttentionShape& shape,
                           std::int64_t past);
 
-/// hidden [A, E] = weights · SiLU(gate) · up for gate_up [A, 2, E]; weights [A] f32 or undefined. Shazeer, arXiv
-/// 2002.05202.
+/// hidden [A, E] = weights · SiLU(gate) · up for gate_up [A, 2, E]; weights [A] f32 or undefined; not kept
+/// for backward but made again. Shazeer, arXiv 2002.05202.
 Variable swiglu(Context& context, const Variable& gate_up, const Variable& weights);
+
+/// Tokens whose logits exist at a time: enough for products to run at full speed, few enough for the cache of a core
+/// or, on a GPU, for its memory.
+std::int64_t rows_of_logits(Device device, std::int64_t vocab_size);
 
 /// Sum over tokens of the next-token cross-entropy of x [T, d] · weight^T (weight [V, d]) against targets [T] i32, in
 /// nats: f64 [1], times nothing. The logits exist for a chunk of tokens at a time. Under a tape the gradients are made

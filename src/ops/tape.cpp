@@ -56,6 +56,17 @@ void seed_root(Context& context, const Variable& root) {
 
 }  // namespace
 
+void remember_rebuild(const Context& context, Variable& variable, const Rebuild& rebuild) {
+  if (!context.replaying) variable.rebuild = std::make_shared<const Rebuild>(rebuild);
+}
+
+KeptInput::KeptInput(const Variable& input)
+    : kept_(input.rebuild ? Tensor{} : input.data), shape_(input.data.shape()), rebuild_(input.rebuild) {}
+
+Tensor KeptInput::data(Context& context) const {
+  return rebuild_ ? (*rebuild_)(context).view(shape_) : kept_;
+}
+
 Variable make_leaf(Tensor data) {
   Variable variable(std::move(data));
   variable.slot = std::make_shared<GradientSlot>();

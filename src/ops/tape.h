@@ -22,10 +22,14 @@ struct GradientSlot {
   std::function<void()> on_complete;   ///< parameters: called in backward when the last contribution is in
 };
 
+/// Makes a variable's data once more, to the bit, from tensors that live until backward anyway.
+using Rebuild = std::function<Tensor(Context&)>;
+
 /// A tensor that may take part in differentiation.
 struct Variable {
   Tensor data;
-  std::shared_ptr<GradientSlot> slot;  ///< none: no gradient is wanted
+  std::shared_ptr<GradientSlot> slot;      ///< none: no gradient is wanted
+  std::shared_ptr<const Rebuild> rebuild;  ///< by remember_rebuild, or none: data have to be kept for backward
 
   Variable() = default;
   explicit Variable(Tensor tensor) : data(std::move(tensor)) {}
@@ -44,6 +48,23 @@ struct TapeNode {
   std::vector<std::shared_ptr<GradientSlot>> inputs;
   std::vector<std::weak_ptr<GradientSlot>> outputs;
   std::function<void(Context&, const OutputGradients&)> backward;
+};
+
+/// Lets operations make `variable` again in backward instead of keeping it; not in the second pass of a recomputed
+/// block, whose backward is about to begin.
+void remember_rebuild(const Context& context, Variable& variable, const Rebuild& rebuild);
+
+/// An input whose data an operation's backward reads: kept, or made again there.
+class KeptInput {
+ public:
+  explicit KeptInput(const Variable& input);
+  /// The data; where they are made again they live as long as what is returned.
+  Tensor data(Context& context) const;
+
+ private:
+  Tensor kept_;
+  Shape shape_;
+  std::shared_ptr<const Rebuild> rebuild_;
 };
 
 /// A leaf that collects a gradient of its own (tests, inputs of recomputed blocks).

@@ -245,7 +245,9 @@ void Trainer::open_metrics() {
 }
 
 void Trainer::write_summary() {
-  const Json described = describe_json(config_, {runtime_.world().size(), runtime_.dtype() == DType::bf16});
+  const Json described = describe_json(config_, {.world = runtime_.world().size(),
+                                                 .device = runtime_.context().backend.device(),
+                                                 .bf16 = runtime_.dtype() == DType::bf16});
   Json summary;
   summary["name"] = config_.run.name;
   summary["routing"] = config_.model.num_experts > 0 ? config_.model.routing.type : "dense";
