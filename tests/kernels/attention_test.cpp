@@ -129,7 +129,7 @@ TEST_CASE("attention within documents and its gradient agree with the reference"
       if (!device.takes_head_dim(c.shape.head_dim)) continue;
       for (const DType act : act_types) {
         const AttentionShape& s = c.shape;
-        for (const std::int64_t longest : {1, 7, 150}) {
+        for (const std::int64_t longest : {1, 7, 150, 400}) {
           INFO(s.num_sequences << " x " << s.sequence_length << " tokens, heads " << s.num_heads << ", "
                                << s.num_kv_heads << " of " << s.head_dim << ' ' << dtype_name(act) << " stddev "
                                << c.stddev << " documents up to " << longest);

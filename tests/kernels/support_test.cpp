@@ -9,6 +9,7 @@
 #include "support/catch.h"
 #include "support/closeness.h"
 #include "support/error_text.h"
+#include "support/guarded_allocator.h"
 #include "support/tensors.h"
 
 namespace artel {
@@ -71,6 +72,24 @@ TEST_CASE("guards find a write before, behind and between the rows, and into an 
                  "memory around in was overwritten, 6 elements"));
   CHECK(contains(damage_by([](const Tensor& in, const Tensor&) { in.data<float>()[2] = 7.0F; }),
                  "input in was overwritten"));
+}
+
+TEST_CASE("a guarded allocator finds writes before and behind a block, after it came back too") {
+  GuardedAllocator allocator;
+  {
+    const Tensor x = Tensor::empty(allocator, {3}, DType::f32);
+    CHECK(std::isnan(x.data<float>()[0]));
+    for (int i = 0; i < 3; ++i) x.data<float>()[i] = 0.0F;
+    CHECK(allocator.find_damage().empty());
+    CHECK(allocator.stats().active_bytes == 64);
+    x.data<float>()[-2] = 0.0F;
+    CHECK(allocator.find_damage() == "a block of 12 bytes was overwritten 8 bytes before its beginning; ");
+    x.data<float>()[-2] = 0x1.b4b4b4p+53F;  // what the bands consist of
+    CHECK(allocator.find_damage().empty());
+    x.data<float>()[3] = 0.0F;
+  }
+  CHECK(allocator.find_damage() == "a block of 12 bytes was overwritten 0 bytes behind its end; ");
+  CHECK(allocator.stats().active_bytes == 0);
 }
 
 TEST_CASE("values are rounded to the type and read back over strided rows") {

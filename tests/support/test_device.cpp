@@ -17,8 +17,9 @@ TestDevice::TestDevice(std::unique_ptr<DeviceParts> parts, std::string device_na
       aligned(aligned_tensors) {}
 
 TestDevice::~TestDevice() {
+  std::string reports = parts_->find_damage();
   parts_.reset();
-  const std::string reports = take_device_reports();
+  reports += take_device_reports();
   if (!reports.empty()) FAIL_CHECK(reports);
 }
 

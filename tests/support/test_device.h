@@ -22,6 +22,8 @@ class DeviceParts {
   virtual Allocator& allocator() = 0;
   virtual ThreadPool& pool() = 0;
   virtual Backend& backend() = 0;
+  /// Empty, or what was written beside the memory that the allocator gave out, scratch of the backend included.
+  virtual std::string find_damage() { return ""; }
 };
 
 /// Allocator, backend and threads of one device, for tests, which do not know what it is: the test executable is linked
@@ -34,7 +36,7 @@ class TestDevice {
   TestDevice(std::unique_ptr<DeviceParts> parts, std::string device_name, bool aligned_tensors);
   TestDevice(const TestDevice&) = delete;
   TestDevice& operator=(const TestDevice&) = delete;
-  /// Fails the test case if a checker of the device has found anything.
+  /// Fails the test case if a checker of the device or a guard of its allocator has found anything.
   ~TestDevice();
 
   Context context() { return Context{allocator, backend, pool}; }

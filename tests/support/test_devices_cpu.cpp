@@ -1,4 +1,5 @@
 #include "kernels/cpu/cpu_backend.h"
+#include "support/guarded_allocator.h"
 #include "support/test_device.h"
 
 namespace artel {
@@ -12,9 +13,10 @@ class CpuParts final : public DeviceParts {
   Allocator& allocator() override { return allocator_; }
   ThreadPool& pool() override { return pool_; }
   Backend& backend() override { return backend_; }
+  std::string find_damage() override { return allocator_.find_damage(); }
 
  private:
-  HostAllocator allocator_;
+  GuardedAllocator allocator_;
   ThreadPool pool_;
   CpuBackend backend_;
 };

@@ -8,7 +8,7 @@ namespace {
 
 std::int64_t num_visible(const ScoreBlock& block, std::int64_t row) {
   const std::int64_t num = block.first_visible + row;
-  return num < block.num_keys ? num : block.num_keys;
+  return num < 0 ? 0 : num < block.num_keys ? num : block.num_keys;
 }
 
 /// Keys at the beginning of the block that the row does not see, up to `visible`, where those end that it may see.

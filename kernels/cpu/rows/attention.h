@@ -7,9 +7,9 @@
 namespace artel::cpu {
 
 /// A block of scores [rows, num_keys], rows `ld` elements apart, as it comes from the product of queries and keys. Row
-/// r sees the first first_visible + r keys of the block, all of them at most, one at least; with `starts` only those
-/// from starts[r] - first_key on, which may be none. ld leaves room for num_keys rounded up to a multiple of 16, beyond
-/// which nothing is written.
+/// r sees the first first_visible + r keys of the block, all of them at most, none if that is negative; with `starts`
+/// only those from starts[r] - first_key on, which may be none. ld leaves room for num_keys rounded up to a multiple of
+/// 16, beyond which nothing is written.
 struct ScoreBlock {
   float* scores;
   std::int64_t ld;
