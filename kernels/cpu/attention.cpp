@@ -226,7 +226,8 @@ class HeadWorker {
 // The scratch of a worker is made for heads of this size.
 void check_head_dim(const char* op, std::int64_t head_dim) {
   if (head_dim <= max_head_dim) return;
-  fail(op, "required head_dim of at most " + std::to_string(max_head_dim) + ", found " + std::to_string(head_dim));
+  fail(op, "required head_dim of at most " + std::to_string(max_head_dim) + ", found " + std::to_string(head_dim) +
+               "; change model.head_dim");
 }
 
 Range tile_range(std::int64_t index, std::int64_t length) {

@@ -96,7 +96,8 @@ void with_head_dim(const char* op, std::int64_t head_dim, const Body& body) {
     case 128:
       return body(std::integral_constant<int, 128>());
     default:
-      fail(op, "required head_dim of 32, 64, 96 or 128 on a GPU, found " + std::to_string(head_dim));
+      fail(op, "required head_dim of 32, 64, 96 or 128 on a GPU, found " + std::to_string(head_dim) +
+                   "; change model.head_dim");
   }
 }
 
