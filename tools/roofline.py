@@ -355,6 +355,7 @@ def check_calls(artel):
                   for name in sorted({*found, *expected} - NOT_COUNTED) if found.get(name, 0) != expected.get(name, 0)]
         if differ:
             sys.exit(f"roofline: {routing}, recompute {recompute}: required " + "; ".join(differ))
+        print(f"{routing}, recompute {recompute}: {len(found)} kernels called as often as expected", flush=True)
 
 
 def check(step, config, artel):
