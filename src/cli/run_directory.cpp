@@ -6,7 +6,7 @@
 namespace artel {
 
 std::string make_run_directory(FileLayer& files, const Config& config) {
-  const std::string path = join_path(config.run.directory, config.run.name);
+  std::string path = join_path(config.run.directory, config.run.name);
   try {
     files.make_directory(path);
   } catch (const Error& error) {

@@ -179,7 +179,7 @@ Variable row_norms(Context& context, const Variable& x) {
 Variable gather_tokens(Context& context, const Variable& x, const RowOrder& order) {
   const Rebuild gather = [x_data = x.data, token_of_row = order.token_of_row](Context& ctx) {
     const TraceSpan span(ctx.tracer, TraceKind::forward, "gather_tokens");
-    const Tensor rows = ctx.empty({token_of_row.numel(), x_data.size(1)}, x_data.dtype());
+    Tensor rows = ctx.empty({token_of_row.numel(), x_data.size(1)}, x_data.dtype());
     ctx.backend.gather_rows(x_data, token_of_row, rows);
     return rows;
   };

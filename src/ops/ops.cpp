@@ -155,7 +155,7 @@ Variable cached_attention(Context& context, const Variable& qkv, const Tensor& c
 Variable swiglu(Context& context, const Variable& gate_up, const Variable& weights) {
   const Rebuild product = [x = gate_up.data, w = weights.data](Context& ctx) {
     const TraceSpan span(ctx.tracer, TraceKind::forward, "swiglu");
-    const Tensor hidden = ctx.empty({x.size(0), x.size(2)}, x.dtype());
+    Tensor hidden = ctx.empty({x.size(0), x.size(2)}, x.dtype());
     ctx.backend.swiglu(x, w, hidden);
     return hidden;
   };
@@ -186,7 +186,7 @@ namespace {
 // What the products of the head's backward take: the gradient of the logits f32 as every activation's gradient is held.
 Tensor in_activation_type(Context& context, const Tensor& gradient, DType act) {
   if (act == gradient.dtype()) return gradient;
-  const Tensor rounded = context.empty(gradient.shape(), act);
+  Tensor rounded = context.empty(gradient.shape(), act);
   context.backend.copy(gradient, rounded);
   return rounded;
 }
