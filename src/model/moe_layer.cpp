@@ -97,7 +97,7 @@ Variable MoeLayer::forward(Context& context, RouteInput input, RoutingObserver* 
   if (counts) count_assignments(*plan);
   Variable y = experts_->forward(context, std::move(rows), plan->groups);
   watch(context, layer_, "mlp.experts", y);
-  const Variable output = dispatcher_->combine(context, y, *plan, base);
+  Variable output = dispatcher_->combine(context, y, *plan, base);
   if (observer != nullptr) observer->on_output(layer_, output.data);
   return output;
 }

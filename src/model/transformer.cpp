@@ -146,7 +146,7 @@ Tensor Transformer::next_logits(Context& context, const Tensor& ids, KvCache& ca
   PassInfo info;
   info.num_sequences = 1;
   info.cache = &cache;
-  const Tensor logits = last_logits(context, ids, info);
+  Tensor logits = last_logits(context, ids, info);
   cache.advance(ids.numel());
   return logits;
 }
