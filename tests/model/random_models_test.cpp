@@ -99,11 +99,7 @@ NamedTensors two_steps(TestDevice& device, const ModelConfig& config, const Batc
   for (options.step = 1; options.step <= 2; ++options.step) {
     CHECK(std::isfinite(run_step(context, model, optimizer, batch, options).loss));
   }
-  // Copies: the tensors outlive the model.
-  return {{"masters", tensor_of(device.allocator, model.parameters().masters().shape(), DType::f32,
-                                values_of(model.parameters().masters()))},
-          {"exp_avg_sq",
-           tensor_of(device.allocator, optimizer.exp_avg_sq().shape(), DType::f32, values_of(optimizer.exp_avg_sq()))}};
+  return {{"masters", model.parameters().masters()}, {"exp_avg_sq", optimizer.exp_avg_sq()}};
 }
 
 }  // namespace
