@@ -16,16 +16,17 @@ struct Piece {
 };
 using Pieces = std::map<std::string, std::vector<Piece>>;
 
-// Stored name -> views of the rectangles that the store holds of it, in the order of their neurons.
+// Stored name -> views of the rectangles that the store holds of it, in the order of their neurons. Neurons of padding
+// count nothing in norms and outputs.
 Pieces pieces_of(const ParameterStore& store) {
   Pieces pieces;
   for (const Parameter& parameter : store.parameters()) {
     std::int64_t offset = parameter.arena_offset;
     for (const StoredSlice& slice : parameter.slices) {
-      const Tensor rows = store.values().rows(offset, offset + slice.numel());
+      const Tensor rows = store.values().rows(offset, offset + slice.memory_numel());
       const std::int64_t begin = slice.begin.rank() == 2 ? slice.begin[0] + slice.begin[1] : slice.begin[0];
-      pieces[slice.name].push_back({begin, rows.view(slice.shape())});
-      offset += slice.numel();
+      pieces[slice.name].push_back({begin, rows.view(slice.memory_shape())});
+      offset += slice.memory_numel();
     }
   }
   for (auto& item : pieces) {

@@ -103,6 +103,12 @@ std::string line(const std::string& label, const std::string& value, const std::
 
 }  // namespace
 
+std::int64_t expert_width(const ModelConfig& m) {
+  if (m.routing.type == "aoe") return resolved(m.routing.aoe.expert_width, "model.routing.aoe.expert_width");
+  if (m.routing.type != "uoe") return m.moe_intermediate_size;
+  return m.moe_intermediate_size - resolved(m.routing.uoe.routing_neurons, "model.routing.uoe.routing_neurons");
+}
+
 ModelCount count_model(const ModelConfig& m) {
   const std::int64_t d = m.hidden_size;
   const std::int64_t layers = m.num_hidden_layers;

@@ -31,6 +31,10 @@ struct ModelCount {
   FlopCount flops_per_token;
 };
 
+/// Neurons of an expert that only tokens which chose it pass: all but UoE's routing neurons. In memory they are
+/// padded_width of it (nn/parameter.h).
+std::int64_t expert_width(const ModelConfig& model);
+
 /// Counts a resolved model (config/resolve.h). Throws Error when a size that the routing method needs is still `auto`,
 /// or for a routing type that is not softmax, uoe or aoe, unless it is a router with a matrix [N, d]
 /// (`linear_routers`).

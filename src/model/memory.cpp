@@ -5,10 +5,12 @@
 
 #include "core/allocator.h"
 #include "model/count.h"
+#include "nn/parameter.h"
 #include "ops/ops.h"
 
 // T tokens of a micro-batch · d hidden_size · N num_experts · K num_experts_per_tok · A = T·K rows of experts · S
-// routing neurons per expert · E width of the routed part · r rank of AoE · w bytes of an activation.
+// routing neurons per expert · E width of the routed part · r rank of AoE, both padded as in memory · w bytes of an
+// activation.
 
 namespace artel {
 namespace {
@@ -23,6 +25,8 @@ struct Tensors {
     asked += count * bytes;
     rounded += count * static_cast<std::int64_t>(HostAllocator::rounded_size(static_cast<std::size_t>(bytes)));
   }
+  /// Bytes of elements that memory holds and no checkpoint.
+  void add_padding(std::int64_t bytes) { rounded += bytes; }
   void add(const Tensors& other, std::int64_t count = 1) {
     asked += count * other.asked;
     rounded += count * other.rounded;
@@ -42,9 +46,8 @@ struct Widths {
     const ModelConfig& m = config.model;
     uoe = m.num_experts > 0 && m.routing.type == "uoe";
     aoe = m.num_experts > 0 && m.routing.type == "aoe";
-    expert = m.moe_intermediate_size;
-    if (uoe) expert -= m.routing.uoe.routing_neurons;
-    if (aoe) expert = m.routing.aoe.expert_width;
+    if (m.num_experts > 0) expert = padded_width(expert_width(m));
+    if (aoe) low = padded_width(m.routing.aoe.d_low);
     neurons = uoe ? m.num_experts * m.routing.uoe.routing_neurons : 0;
     shared = uoe ? 0 : m.shared_expert_intermediate_size;
     if (m.num_experts == 0) shared = m.intermediate_size;
@@ -54,6 +57,7 @@ struct Widths {
   std::int64_t received;  // rows that this rank's experts compute
   bool uoe = false, aoe = false;
   std::int64_t expert = 0;   // E
+  std::int64_t low = 0;      // r
   std::int64_t neurons = 0;  // N·S of UoE
   std::int64_t shared = 0;   // of the real shared expert, or of a dense layer
 };
@@ -79,8 +83,8 @@ Tensors layer_tensors(const ModelConfig& m, const Widths& s, bool recomputed, bo
   kept.add(s.tokens * s.neurons * s.w);
   kept.add(m.hidden_size * s.neurons * s.w);  // the routing neurons' down matrix, packed
   if (s.aoe) {
-    kept.add(s.tokens * m.num_experts * m.routing.aoe.d_low * s.w);
-    kept.add(s.received * m.routing.aoe.d_low * s.w);
+    kept.add(s.tokens * m.num_experts * s.low * s.w);
+    kept.add(s.received * s.low * s.w);
   }
   if (recomputed || spread) kept.add(s.received * m.hidden_size * s.w);
   if (recomputed) kept.add(s.received * s.expert * s.w);
@@ -141,6 +145,24 @@ Tensors activations(const Config& config, std::int64_t w, const RankLayout& layo
   return all;
 }
 
+/// Elements of weights that are in memory alone, because experts are padded there: of one expert, and of what every
+/// rank has; all layers.
+struct Padding {
+  std::int64_t expert = 0;
+  std::int64_t dense = 0;
+};
+
+Padding padding_of(const ModelConfig& m) {
+  if (m.num_experts == 0) return {};
+  const std::int64_t d = m.hidden_size * m.num_hidden_layers;
+  const std::int64_t width = expert_width(m);
+  const std::int64_t added = padded_width(width) - width;
+  if (m.routing.type != "aoe") return {3 * d * added, 0};
+  const std::int64_t low = m.routing.aoe.d_low;
+  const std::int64_t gates = m.num_hidden_layers * (padded_width(width) * padded_width(low) - width * low);
+  return {gates + 2 * d * added, m.num_experts * (padded_width(low) - low) * d};
+}
+
 std::int64_t divided_up(std::int64_t value, std::int64_t parts) {
   return (value + parts - 1) / parts;
 }
@@ -168,6 +190,11 @@ MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& lay
   parameters.add(w * (dense + experts_here));
   gradients.add(4 * (dense + experts_here));
   optimizer.add(4 * state, bf16 ? 3 : 2);
+  const Padding padding = padding_of(config.model);
+  const std::int64_t added = padding.dense + padding.expert * divided_up(config.model.num_experts, expert_ranks);
+  parameters.add_padding(w * added);
+  gradients.add_padding(4 * added);
+  optimizer.add_padding((bf16 ? 12 : 8) * divided_up(added, sharded ? replicas : 1));
   const Tensors kept = activations(config, w, layout);
 
   MemoryEstimate memory;

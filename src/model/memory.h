@@ -23,7 +23,7 @@ struct RankLayout {
 ///  - activations: for a micro-batch what the backward pass reads again, in every layer (with recompute: block the
 ///    input of every layer and one whole layer), and the largest temporaries beside it, which are those of the last
 ///    feed-forward part's backward or of the logits. Ranks get as many rows of experts as they send, times max_load
-///  - rounding: what the allocator adds to these, tensor by tensor (HostAllocator::rounded_size)
+///  - rounding: what the allocator adds to these, tensor by tensor (HostAllocator::rounded_size), and experts' padding
 ///  - communication: sums of gradients that are under way, at most; 0 on one rank
 /// Not in it: buffers of kernels, the program itself.
 struct MemoryEstimate {

@@ -7,11 +7,18 @@ namespace {
 StoredSlice neuron_slice(const ExpertOptions& options, std::int64_t index, const std::string& projection) {
   const std::string name = options.prefix + std::to_string(index) + "." + projection + ".weight";
   const std::int64_t width = options.stored_width;
+  const std::int64_t padded = padded_width(width - options.first_neuron);
+  const std::int64_t hidden_size = options.hidden_size;
   if (projection == "down_proj") {
-    return {name, {options.hidden_size, width}, {0, options.first_neuron}, {options.hidden_size, width}};
+    return {name, {hidden_size, width}, {0, options.first_neuron}, {hidden_size, width}, {hidden_size, padded}};
   }
-  const std::int64_t in_features = projection == "gate_up_proj" ? options.travelling_width : options.hidden_size;
-  return {name, {width, in_features}, {options.first_neuron, 0}, {width, in_features}};
+  const bool travels = projection == "gate_up_proj";
+  const std::int64_t in_features = travels ? options.travelling_width : hidden_size;
+  return {name,
+          {width, in_features},
+          {options.first_neuron, 0},
+          {width, in_features},
+          {padded, travels ? padded_width(in_features) : in_features}};
 }
 
 }  // namespace
@@ -34,7 +41,8 @@ GroupedExperts::GroupedExperts(ParameterStore& store, const ExpertOptions& optio
   const std::int64_t num_experts = options.num_local_experts;
   const std::int64_t hidden_size = options.hidden_size;
   if (options.travelling_width > 0) {
-    gate_ = &declare(store, "gate_up_proj", {num_experts, width(), options.travelling_width}, {"gate_up_proj"});
+    gate_ = &declare(store, "gate_up_proj", {num_experts, width(), padded_width(options.travelling_width)},
+                     {"gate_up_proj"});
     up_ = &declare(store, "up_proj", {num_experts, width(), hidden_size}, {"up_proj"});
   } else {
     gate_up_ = &declare(store, "gate_and_up_proj", {num_experts, 2 * width(), hidden_size}, {"gate_proj", "up_proj"});

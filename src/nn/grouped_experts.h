@@ -8,7 +8,7 @@
 #include "ops/ops.h"
 
 // Shapes: A rows after dispatch · d hidden_size · N_local experts of this rank · E width · r width of the travelling
-// rows.
+// rows; E and r as they are in memory, padded_width of what is stored.
 
 namespace artel {
 
@@ -19,8 +19,9 @@ struct ExpertOptions {
   std::int64_t first_neuron = 0;  ///< neurons before this one belong to the router (UoE's routing neurons)
   std::int64_t first_expert = 0;  ///< of this rank
   std::int64_t num_local_experts = 0;
-  std::int64_t travelling_width =
-      0;  ///< r: the gate reads travelling rows of this width instead of x (AoE); 0: it reads x
+  /// The gate reads travelling rows of this width instead of x (AoE); 0: it reads x. As stored: the rows themselves
+  /// come with padded_width of it.
+  std::int64_t travelling_width = 0;
 };
 
 /// SwiGLU experts computed as grouped products: gate and up [N_local, 2, E, d], down [N_local, d, E]; with travelling
@@ -33,7 +34,8 @@ class GroupedExperts {
   /// y [A, d] = weighted expert outputs. Consumes `rows`, so that they can go before the outputs need their memory.
   Variable forward(Context& context, DispatchedRows rows, const std::shared_ptr<const GroupOffsets>& groups) const;
 
-  std::int64_t width() const { return options_.stored_width - options_.first_neuron; }
+  /// E.
+  std::int64_t width() const { return padded_width(options_.stored_width - options_.first_neuron); }
 
  private:
   Parameter& declare(ParameterStore& store, const std::string& name, const Shape& shape,

@@ -13,8 +13,8 @@ constexpr std::int64_t alignment_elements = 64;
 // Weights that are rounded at once when they are drawn.
 constexpr std::int64_t rounding_elements = std::int64_t{1} << 20;
 
-// Calls row(stored_element_index, piece_element_index, count) for every run of a slice that is contiguous in the stored
-// tensor; slices have one or two dimensions.
+// Calls row(stored_element_index, element_index_in_memory, count) for every run of a slice that is contiguous in the
+// stored tensor; slices have one or two dimensions.
 template <class Row>
 void for_each_run(const StoredSlice& slice, const Row& row) {
   const bool matrix = slice.stored_shape.rank() == 2;
@@ -22,9 +22,10 @@ void for_each_run(const StoredSlice& slice, const Row& row) {
   const int last = matrix ? 1 : 0;
   const std::int64_t count = slice.end[last] - slice.begin[last];
   const std::int64_t stride = matrix ? slice.stored_shape[1] : 0;
+  const std::int64_t memory_stride = slice.memory_shape()[last];
   for (std::int64_t i = 0; i < num_rows; ++i) {
     const std::int64_t begin = (matrix ? (slice.begin[0] + i) * stride : 0) + slice.begin[last];
-    row(begin, i * count, count);
+    row(begin, i * memory_stride, count);
   }
 }
 
@@ -55,7 +56,7 @@ StoredSlice whole_slice(const std::string& name, const Shape& shape) {
 
 Parameter& ParameterStore::declare(Parameter parameter) {
   std::int64_t numel = 0;
-  for (const StoredSlice& slice : parameter.slices) numel += slice.numel();
+  for (const StoredSlice& slice : parameter.slices) numel += slice.memory_numel();
   if (numel != parameter.numel()) {
     fail("parameter", "required slices of " + std::to_string(parameter.numel()) + " elements in all for " +
                           parameter.name + ", found " + std::to_string(numel));
@@ -116,7 +117,7 @@ void ParameterStore::initialise(Context& context, std::int64_t seed, double stdd
     std::int64_t offset = parameter.arena_offset;
     for (const StoredSlice& slice : parameter.slices) {
       pieces.push_back({&parameter, &slice, offset});
-      offset += slice.numel();
+      offset += slice.memory_numel();
     }
   }
   context.pool.parallel_for(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int) {

@@ -16,23 +16,35 @@ enum class ParameterKind : std::uint8_t { dense, expert };
 enum class Initialisation : std::uint8_t { normal, ones };
 
 /// Where a piece of a parameter stands in a stored tensor: a rectangle of the tensor that a checkpoint names. In the
-/// parameter's own memory the pieces follow each other, each dense in row-major order.
+/// parameter's own memory the pieces follow each other, each dense in row-major order. A piece may be larger there than
+/// it is stored: its rectangle comes first in both dimensions, and what is behind it is zero and stays zero.
 struct StoredSlice {
   std::string name;    ///< global name, as in Hugging Face checkpoints
   Shape stored_shape;  ///< of the whole stored tensor
   Shape begin;         ///< rectangle [begin, end) per dimension
   Shape end;
+  Shape padded_shape = {};  ///< in memory, if that is larger than the rectangle
 
+  /// Of the rectangle.
   Shape shape() const;
   std::int64_t numel() const { return shape().numel(); }
+  Shape memory_shape() const { return padded_shape.rank() > 0 ? padded_shape : shape(); }
+  std::int64_t memory_numel() const { return memory_shape().numel(); }
 };
+
+/// Rows of weights and activations that are as wide as an expert have this width in memory: a multiple of 8, 16 bytes
+/// of bf16, which is what fast loads and tensor cores want. Zero weights make the neurons that fill it up zero in every
+/// activation and gradient, and so their updates.
+constexpr std::int64_t padded_width(std::int64_t width) {
+  return (width + 7) / 8 * 8;
+}
 
 /// The slice that is the whole stored tensor.
 StoredSlice whole_slice(const std::string& name, const Shape& shape);
 
 struct Parameter {
   std::string name;  ///< in memory; stored names are those of the slices
-  Shape shape;
+  Shape shape;       ///< in memory, padding included
   ParameterKind kind = ParameterKind::dense;
   Initialisation initialisation = Initialisation::normal;
   bool weight_decay = true;  ///< matrices and embeddings; not norms

@@ -13,9 +13,9 @@ namespace {
 std::int64_t row_boundary(const Parameter& parameter, std::int64_t position) {
   std::int64_t begin = parameter.arena_offset;
   for (const StoredSlice& slice : parameter.slices) {
-    const std::int64_t end = begin + slice.numel();
+    const std::int64_t end = begin + slice.memory_numel();
     if (position < end) {
-      const Shape shape = slice.shape();
+      const Shape shape = slice.memory_shape();
       const std::int64_t row = shape.rank() > 1 ? shape.numel() / shape[0] : 1;
       return begin + (position - begin) / row * row;
     }

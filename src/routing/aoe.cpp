@@ -20,10 +20,11 @@ class AoeRouter final : public Router {
     }
     Parameter gate_down;
     gate_down.name = setup.prefix + "experts.gate_down_proj";
-    gate_down.shape = {model_.num_experts * aoe.d_low, model_.hidden_size};  // [N, r, d]
+    gate_down.shape = {model_.num_experts * padded_width(aoe.d_low), model_.hidden_size};  // [N, r, d]
     for (std::int64_t i = 0; i < model_.num_experts; ++i) {
       gate_down.slices.push_back(whole_slice(setup.prefix + "experts." + std::to_string(i) + ".gate_down_proj.weight",
                                              {aoe.d_low, model_.hidden_size}));
+      gate_down.slices.back().padded_shape = {padded_width(aoe.d_low), model_.hidden_size};
     }
     gate_down_ = &setup.store.declare(std::move(gate_down));
   }
@@ -39,8 +40,8 @@ class AoeRouter final : public Router {
     const TopKOptions options = top_k_options(model_);
     const std::int64_t num_tokens = input.x.data.size(0);
     const std::int64_t num_experts = model_.num_experts;
-    const Variable cached =
-        reshape(linear(context, input.x, gate_down_->variable), {num_tokens * num_experts, model_.routing.aoe.d_low});
+    const Variable cached = reshape(linear(context, input.x, gate_down_->variable),
+                                    {num_tokens * num_experts, padded_width(model_.routing.aoe.d_low)});
     const Variable scores = reshape(row_norms(context, cached), {num_tokens, num_experts});
     const TopKDecision decision =
         route_top_k(context, scores, Tensor{}, options, auxiliary_function(context, input, options.top_k));

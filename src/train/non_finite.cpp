@@ -95,8 +95,8 @@ std::string bad_slice(Context& context, const Parameter& parameter, const Tensor
   if (all_finite(context, ParameterStore::view_of(parameter, arena))) return {};
   std::int64_t position = parameter.arena_offset;
   for (const StoredSlice& slice : parameter.slices) {
-    if (!all_finite(context, arena.rows(position, position + slice.numel()))) return slice.name;
-    position += slice.numel();
+    if (!all_finite(context, arena.rows(position, position + slice.memory_numel()))) return slice.name;
+    position += slice.memory_numel();
   }
   return parameter.name;
 }

@@ -28,32 +28,36 @@ void declare(ParameterStore& store, const std::string& name, const Shape& shape,
   store.declare(std::move(parameter));
 }
 
-// Neurons first..last of every expert: rows of gate and up, columns of down, as a layer keeps them in memory.
-void declare_neurons(ParameterStore& store, const std::string& name, std::int64_t first, std::int64_t last) {
-  const std::int64_t count = last - first;
+// Neurons first..last of every expert: rows of gate and up, columns of down, as a layer keeps them in memory, `padding`
+// more of them there.
+void declare_neurons(ParameterStore& store, const std::string& name, std::int64_t first, std::int64_t last,
+                     std::int64_t padding) {
+  const std::int64_t count = last - first + padding;
   std::vector<StoredSlice> gate_up;
   std::vector<StoredSlice> down;
   for (std::int64_t i = 0; i < num_experts; ++i) {
     const std::string expert = "model.experts." + std::to_string(i);
     for (const char* projection : {".gate_proj.weight", ".up_proj.weight"}) {
       gate_up.push_back({expert + projection, {width, hidden_size}, {first, 0}, {last, hidden_size}});
+      gate_up.back().padded_shape = {count, hidden_size};
     }
     down.push_back({expert + ".down_proj.weight", {hidden_size, width}, {0, first}, {hidden_size, last}});
+    down.back().padded_shape = {hidden_size, count};
   }
   declare(store, name + "gate_up", {num_experts, 2 * count, hidden_size}, gate_up);
   declare(store, name + "down", {num_experts, hidden_size, count}, down);
 }
 
 // A norm and experts, whole or divided at the routing neurons.
-void declare_model(ParameterStore& store, bool divided) {
+void declare_model(ParameterStore& store, bool divided, std::int64_t padding) {
   declare(store, "norm", {3}, {whole_slice("model.norm.weight", {3})});
-  if (divided) declare_neurons(store, "routing_", 0, num_routing);
-  declare_neurons(store, "rest_", divided ? num_routing : 0, width);
+  if (divided) declare_neurons(store, "routing_", 0, num_routing, 0);
+  declare_neurons(store, "rest_", divided ? num_routing : 0, width, padding);
 }
 
 struct Model {
-  Model(TestDevice& device, bool divided, DType dtype, std::int64_t seed) {
-    declare_model(store, divided);
+  Model(TestDevice& device, bool divided, DType dtype, std::int64_t seed, std::int64_t padding = 0) {
+    declare_model(store, divided, padding);
     Context context = device.context();
     store.allocate(context, dtype);
     store.initialise(context, seed, 1.0);
@@ -114,6 +118,83 @@ TEST_CASE("a model divided at the routing neurons and a whole one read each othe
       read_pieces(context, loaded.store, checkpoint, "optimizer.master.", loaded.store.masters());
       CHECK(bits(loaded.store.masters()) == bits(expected.store.masters()));
     }
+  }
+}
+
+TEST_CASE("padding is in memory alone: models with and without it read each other's checkpoints") {
+  TestDevice device;
+  Context context = device.context();
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const std::int64_t padding : {0, 5}) {
+      const TemporaryDirectory directory;
+      UnsyncedFileLayer files;
+      const Model saved(device, true, dtype, 11, padding);
+      const Checkpoint checkpoint(files, save(context, directory, saved.store));
+      CHECK(checkpoint.tensors().at("model.experts.1.down_proj.weight").shape == Shape{hidden_size, width});
+      const Model expected(device, true, dtype, 11, 5 - padding);
+      const Model loaded(device, true, dtype, 12, 5 - padding);
+      CHECK(bits(loaded.store.values()) != bits(expected.store.values()));
+      read_pieces(context, loaded.store, checkpoint, "", loaded.store.values());
+      CHECK(bits(loaded.store.values()) == bits(expected.store.values()));
+      read_pieces(context, loaded.store, checkpoint, "optimizer.master.", loaded.store.masters());
+      CHECK(bits(loaded.store.masters()) == bits(expected.store.masters()));
+    }
+  }
+}
+
+TEST_CASE("a model read in the other precision has zeros in its padding") {
+  TestDevice device;
+  Context context = device.context();
+  const TemporaryDirectory directory;
+  UnsyncedFileLayer files;
+  const Model wide(device, true, DType::f32, 5);
+  const Checkpoint checkpoint(files, save(context, directory, wide.store));
+  const Model narrow(device, true, DType::bf16, 6, 3);
+  const Model expected(device, true, DType::bf16, 5, 3);
+  read_pieces(context, narrow.store, checkpoint, "", narrow.store.values());
+  CHECK(bits(narrow.store.values()) == bits(expected.store.values()));
+}
+
+TEST_CASE("shards of padded parameters, cut anywhere that shards are, hold every stored element once") {
+  TestDevice device;
+  Context context = device.context();
+  const Model model(device, true, DType::f32, 11, 3);
+  std::vector<TensorPiece> whole;
+  append_pieces(context, model.store, model.store.values(), "", whole);
+  std::int64_t num_stored = 0;
+  for (const TensorPiece& piece : whole) num_stored += static_cast<std::int64_t>(piece.bytes.size() / sizeof(float));
+  CHECK(num_stored == 3 + num_experts * 3 * width * hidden_size);
+  for (const int num_ranks : {2, 3, 7, 19}) {
+    const auto buckets = make_buckets(model.store, {num_ranks, num_ranks}, 1 << 20);
+    const Model loaded(device, true, DType::f32, 12, 3);
+    context.backend.fill(loaded.store.values(), 0.0F);
+    Snapshot snapshot = make_snapshot(1);
+    snapshot.pieces.clear();
+    std::int64_t num_elements = 0;
+    for (int rank = 0; rank < num_ranks; ++rank) {
+      append_pieces(context, model.store, model.store.values(), ArenaRanges::whole(model.store.num_elements()),
+                    own_pieces(buckets, rank, rank), "", snapshot.pieces);
+    }
+    for (const TensorPiece& piece : snapshot.pieces) {
+      const std::int64_t numel = Rectangle{piece.begin, piece.end}.extent().numel();
+      CHECK(static_cast<std::int64_t>(piece.bytes.size() / sizeof(float)) == numel);
+      num_elements += numel;
+    }
+    CHECK(num_elements == num_stored);
+    const TemporaryDirectory directory;
+    UnsyncedFileLayer files;
+    const Checkpoint checkpoint(files, save_checkpoint(files, directory.path(), snapshot, 0));
+    for (int rank = 0; rank < num_ranks; ++rank) {
+      const ArenaRanges own = own_pieces(buckets, rank, rank);
+      const Tensor compact = context.empty({own.num_elements()}, DType::f32);
+      context.backend.fill(compact, 0.0F);
+      read_pieces(context, loaded.store, checkpoint, "", compact, own);
+      for (const ArenaRange& range : own.ranges()) {
+        context.backend.copy(own.rows(compact, range.begin, range.end),
+                             loaded.store.values().rows(range.begin, range.end));
+      }
+    }
+    CHECK(bits(loaded.store.values()) == bits(model.store.values()));
   }
 }
 

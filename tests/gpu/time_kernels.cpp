@@ -14,6 +14,8 @@
 #include "core/trace.h"
 #include "kernels/cuda_device.h"
 #include "kernels/traced_backend.h"
+#include "model/count.h"
+#include "nn/parameter.h"
 #include "support/device_access.h"
 #include "util/error.h"
 #include "util/files.h"
@@ -103,8 +105,9 @@ class Timer {
   std::vector<Row> rows_;
 };
 
+/// E, r: width of the experts and of AoE's cached activations, in memory.
 struct Sizes {
-  std::int64_t T, Q, d, V, N, K, D, H, J, h, S;
+  std::int64_t T, Q, d, V, N, K, E, H, J, h, S, r;
 };
 
 void time_dense(Timer& t, const Sizes& s, DType act) {
@@ -164,15 +167,15 @@ void time_experts(Timer& t, const Sizes& s, DType act) {
 
   GroupOffsets groups{std::vector<std::int32_t>(static_cast<std::size_t>(s.N) + 1), offsets};
   read_tensor(offsets, groups.host.data());
-  const Tensor w = t.random({s.N, 2 * s.D, s.d}, act), dw = t.random(w.shape(), DType::f32);
-  const Tensor gate_up = t.random({A, 2 * s.D}, act), hidden = t.random({A, s.D}, act);
+  const Tensor w = t.random({s.N, 2 * s.E, s.d}, act), dw = t.random(w.shape(), DType::f32);
+  const Tensor gate_up = t.random({A, 2 * s.E}, act), hidden = t.random({A, s.E}, act);
   const Tensor weights = t.random({A}, DType::f32), dweights = t.empty({A}, DType::f32);
   t.time("grouped_linear", [&](Backend& b) { b.grouped_linear(rows, groups, w, gate_up, Accumulate::no); });
   t.time("grouped_linear_backward_data",
          [&](Backend& b) { b.grouped_linear_backward_data(gate_up, groups, w, rows, Accumulate::no); });
   t.time("grouped_linear_backward_weight",
          [&](Backend& b) { b.grouped_linear_backward_weight(rows, gate_up, groups, dw, Accumulate::yes); });
-  const Tensor both = gate_up.view({A, 2, s.D}), dboth = t.empty({A, 2, s.D}, act);
+  const Tensor both = gate_up.view({A, 2, s.E}), dboth = t.empty({A, 2, s.E}, act);
   t.time("swiglu", [&](Backend& b) { b.swiglu(both, weights, hidden); });
   t.time("swiglu_backward", [&](Backend& b) { b.swiglu_backward(both, weights, hidden, dboth, dweights); });
 }
@@ -197,8 +200,7 @@ void time_routing(Timer& t, const Sizes& s, DType act) {
   });
   const Tensor down = t.random({s.N, s.d, s.S}, act), packed = t.empty({s.d, s.N, s.S}, act);
   t.time("swap_leading", [&](Backend& b) { b.swap_leading(down, packed, Accumulate::no); });
-  const std::int64_t low = s.d / 3;
-  const Tensor cached = t.random({s.T * s.N, low}, act), norms = t.empty({s.T * s.N}, DType::f32);
+  const Tensor cached = t.random({s.T * s.N, s.r}, act), norms = t.empty({s.T * s.N}, DType::f32);
   const Tensor dnorms = t.random({s.T * s.N}, DType::f32);
   t.time("row_norms", [&](Backend& b) { b.row_norms(cached, norms); });
   t.time("row_norms_backward",
@@ -210,7 +212,7 @@ void time_update(Timer& t, const Sizes& s, DType act) {
   const Tensor logits = t.random({rows, s.V}, DType::f32), losses = t.empty({rows}, DType::f32);
   const Tensor targets = t.ids({rows}, [&](std::int64_t i) { return i * 13 % s.V; });
   t.time("cross_entropy", [&](Backend& b) { b.cross_entropy(logits, targets, 1e-4F, true, losses); });
-  const std::int64_t count = s.N * 3 * s.D * s.d;
+  const std::int64_t count = s.N * 3 * s.E * s.d;
   const Tensor grad = t.random({count}, DType::f32), master = t.random({count}, DType::f32);
   const Tensor exp_avg = t.random({count}, DType::f32), exp_avg_sq = t.empty({count}, DType::f32), none;
   const Tensor param = act == DType::bf16 ? t.empty({count}, act) : none;
@@ -267,11 +269,12 @@ int run(int argc, char** argv) {
                 model.vocab_size,
                 model.num_experts,
                 model.num_experts_per_tok,
-                model.moe_intermediate_size,
+                padded_width(expert_width(model)),
                 model.num_attention_heads,
                 model.num_key_value_heads,
                 model.head_dim,
-                model.routing.uoe.routing_neurons};
+                model.routing.uoe.routing_neurons,
+                padded_width(model.hidden_size / 3)};
   const std::unique_ptr<CudaDevice> device = make_cuda_device(0);
   const Card card = card_of(device->name());
   const DType act = DType::bf16;

@@ -13,7 +13,8 @@ using namespace artel;
 
 namespace {
 
-constexpr std::int64_t num_experts = 4, num_layers = 2, hidden_size = 32, sequence_length = 8, travelling_width = 5;
+constexpr std::int64_t num_experts = 4, num_layers = 2, hidden_size = 32, sequence_length = 8,
+                       travelling_width = padded_width(5);
 
 ModelConfig model_of(const std::string& routing) {
   return parse_config(

@@ -27,7 +27,8 @@ void declare_all(ParameterStore& store) {
     store.declare(parameter_of(prefix + "dense", {30, 7}, ParameterKind::dense));
     store.declare(parameter_of(prefix + "norm", {7}, ParameterKind::dense));
     Parameter experts = parameter_of(prefix + "experts", {2, 11, 5}, ParameterKind::expert);
-    experts.slices = {whole_slice(prefix + "experts.0", {11, 5}), whole_slice(prefix + "experts.1", {11, 5})};
+    experts.slices = {whole_slice(prefix + "experts.0", {11, 5}), whole_slice(prefix + "experts.1", {9, 3})};
+    experts.slices[1].padded_shape = {11, 5};
     store.declare(std::move(experts));
   }
   store.declare(parameter_of("head", {40, 7}, ParameterKind::dense));
@@ -39,9 +40,10 @@ bool is_boundary(const ParameterStore& store, std::int64_t position) {
   for (const Parameter& parameter : store.parameters()) {
     std::int64_t begin = parameter.arena_offset;
     for (const StoredSlice& slice : parameter.slices) {
-      const std::int64_t row = slice.numel() / (slice.shape().rank() > 1 ? slice.shape()[0] : slice.numel());
-      if (position >= begin && position < begin + slice.numel()) return (position - begin) % row == 0;
-      begin += slice.numel();
+      const Shape shape = slice.memory_shape();
+      const std::int64_t row = shape.rank() > 1 ? shape[1] : 1;
+      if (position >= begin && position < begin + shape.numel()) return (position - begin) % row == 0;
+      begin += shape.numel();
     }
   }
   return true;

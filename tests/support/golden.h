@@ -59,17 +59,23 @@ class Golden {
     return tensor;
   }
 
-  /// The elements of prefix + stored names that make up a parameter, in the parameter's order.
+  /// The elements of prefix + stored names that make up a parameter, in the parameter's order, zeros where it has
+  /// padding.
   std::vector<double> parameter_values(const Parameter& parameter, const std::string& prefix) const {
     std::vector<double> values;
     for (const StoredSlice& slice : parameter.slices) {
       const GoldenTensor& stored = at(prefix + slice.name);
+      const auto position = values.size();
+      values.resize(position + static_cast<std::size_t>(slice.memory_numel()), 0.0);
       const bool matrix = stored.shape.rank() == 2;
       const std::int64_t columns = matrix ? stored.shape[1] : stored.shape[0];
       const int last = matrix ? 1 : 0;
-      for (std::int64_t row = matrix ? slice.begin[0] : 0; row < (matrix ? slice.end[0] : 1); ++row) {
+      const std::int64_t first = matrix ? slice.begin[0] : 0;
+      for (std::int64_t row = first; row < (matrix ? slice.end[0] : 1); ++row) {
         for (std::int64_t column = slice.begin[last]; column < slice.end[last]; ++column) {
-          values.push_back(stored.values[static_cast<std::size_t>(row * columns + column)]);
+          const std::int64_t at = (row - first) * slice.memory_shape()[last] + column - slice.begin[last];
+          values[position + static_cast<std::size_t>(at)] =
+              stored.values[static_cast<std::size_t>(row * columns + column)];
         }
       }
     }
