@@ -20,13 +20,13 @@ struct Tensors {
   std::int64_t asked = 0;
   std::int64_t rounded = 0;
 
-  void add(std::int64_t bytes, std::int64_t count = 1) {
+  /// `padding`: bytes behind them that are in memory alone.
+  void add(std::int64_t bytes, std::int64_t count = 1, std::int64_t padding = 0) {
     if (bytes <= 0) return;
     asked += count * bytes;
-    rounded += count * static_cast<std::int64_t>(HostAllocator::rounded_size(static_cast<std::size_t>(bytes)));
+    rounded +=
+        count * static_cast<std::int64_t>(HostAllocator::rounded_size(static_cast<std::size_t>(bytes + padding)));
   }
-  /// Bytes of elements that memory holds and no checkpoint.
-  void add_padding(std::int64_t bytes) { rounded += bytes; }
   void add(const Tensors& other, std::int64_t count = 1) {
     asked += count * other.asked;
     rounded += count * other.rounded;
@@ -184,17 +184,16 @@ MemoryEstimate memory_bytes_per_rank(const Config& config, const RankLayout& lay
   const std::int64_t experts_here = per_expert * divided_up(config.model.num_experts, expert_ranks);
   const std::int64_t dense = count.total - count.expert;
   const bool sharded = config.parallel.zero_stage == 1;
-  const std::int64_t state = divided_up(dense, sharded ? world : 1) + divided_up(experts_here, sharded ? replicas : 1);
+  const auto divided = [&](std::int64_t of_dense, std::int64_t of_experts) {
+    return divided_up(of_dense, sharded ? world : 1) + divided_up(of_experts, sharded ? replicas : 1);
+  };
+  const Padding padding = padding_of(config.model);
+  const std::int64_t padding_here = padding.expert * divided_up(config.model.num_experts, expert_ranks);
 
   Tensors parameters, gradients, optimizer;
-  parameters.add(w * (dense + experts_here));
-  gradients.add(4 * (dense + experts_here));
-  optimizer.add(4 * state, bf16 ? 3 : 2);
-  const Padding padding = padding_of(config.model);
-  const std::int64_t added = padding.dense + padding.expert * divided_up(config.model.num_experts, expert_ranks);
-  parameters.add_padding(w * added);
-  gradients.add_padding(4 * added);
-  optimizer.add_padding((bf16 ? 12 : 8) * divided_up(added, sharded ? replicas : 1));
+  parameters.add(w * (dense + experts_here), 1, w * (padding.dense + padding_here));
+  gradients.add(4 * (dense + experts_here), 1, 4 * (padding.dense + padding_here));
+  optimizer.add(4 * divided(dense, experts_here), bf16 ? 3 : 2, 4 * divided(padding.dense, padding_here));
   const Tensors kept = activations(config, w, layout);
 
   MemoryEstimate memory;

@@ -196,6 +196,32 @@ TEST_CASE("memory per rank follows precision, expert parallelism and sharding") 
   CHECK(memory_bytes_per_rank(config, {.world = 8, .bf16 = true}).optimizer == 12 * (dense + count.expert / 3));
 }
 
+TEST_CASE("experts take the memory of the next wider ones whose widths are multiples of 8") {
+  Config config;
+  config.model = small_model();
+  config.model.routing.uoe.routing_neurons = 3;
+  config.train.micro_batch_size = 2;
+  for (const char* routing : {"softmax", "uoe", "aoe"}) {
+    for (const bool bf16 : {false, true}) {
+      INFO(routing << " bf16 " << bf16);
+      ModelConfig& m = config.model;
+      m.routing.type = routing;
+      const std::int64_t first = m.routing.type == "uoe" ? 3 : 0;
+      const auto estimate = [&](std::int64_t width, std::int64_t low) {
+        m.moe_intermediate_size = first + width;
+        m.routing.aoe.expert_width = width;
+        m.routing.aoe.d_low = low;
+        return memory_bytes_per_rank(config, {.bf16 = bf16});
+      };
+      const MemoryEstimate padded = estimate(9, 3);
+      const MemoryEstimate whole = estimate(16, 8);
+      CHECK(padded.tensors() == whole.tensors());
+      CHECK(padded.parameters < whole.parameters);
+      CHECK(estimate(17, 8).tensors() > whole.tensors());
+    }
+  }
+}
+
 TEST_CASE("the estimate of activations grows with tokens and shrinks with recompute") {
   Config config;
   config.model = small_model();
