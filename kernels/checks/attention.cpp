@@ -35,6 +35,18 @@ void check_attention_shape(const char* op, const AttentionShape& s) {
   if (s.document_starts.defined()) check_dense(op, "document_starts", s.document_starts, {s.num_tokens()}, DType::i32);
 }
 
+bool takes_head_dim(Device device, std::int64_t head_dim) {
+  if (device == Device::cpu) return head_dim <= 256;
+  return head_dim == 32 || head_dim == 64 || head_dim == 96 || head_dim == 128;
+}
+
+void check_head_dim(const char* where, Device device, std::int64_t head_dim) {
+  if (takes_head_dim(device, head_dim)) return;
+  fail(where, std::string("required head_dim of ") +
+                  (device == Device::cpu ? "at most 256 on a CPU" : "32, 64, 96 or 128 on a GPU") + ", found " +
+                  std::to_string(head_dim) + "; change model.head_dim");
+}
+
 DType check_attention(In qkv, const AttentionShape& shape, Out y, Out lse) {
   return check_both("attention", qkv, shape, y, lse);
 }

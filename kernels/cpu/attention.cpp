@@ -223,13 +223,6 @@ class HeadWorker {
   float* stats_;
 };
 
-// The scratch of a worker is made for heads of this size.
-void check_head_dim(const char* op, std::int64_t head_dim) {
-  if (head_dim <= max_head_dim) return;
-  fail(op, "required head_dim of at most " + std::to_string(max_head_dim) + ", found " + std::to_string(head_dim) +
-               "; change model.head_dim");
-}
-
 Range tile_range(std::int64_t index, std::int64_t length) {
   return {index * tile, std::min((index + 1) * tile, length)};
 }
@@ -238,7 +231,7 @@ Range tile_range(std::int64_t index, std::int64_t length) {
 
 void CpuBackend::attention(In qkv, const AttentionShape& shape, Out y, Out lse) {
   check_attention(qkv, shape, y, lse);
-  check_head_dim("attention", shape.head_dim);
+  check_head_dim("attention", Device::cpu, shape.head_dim);
   const Machine on = machine();
   const std::int64_t num_tiles = num_chunks(shape.sequence_length, tile);
   const std::int64_t num_rows = shape.num_sequences * shape.num_heads;
@@ -254,7 +247,7 @@ void CpuBackend::attention(In qkv, const AttentionShape& shape, Out y, Out lse) 
 
 void CpuBackend::attention_backward(In qkv, In y, In lse, In dy, const AttentionShape& shape, Out dqkv) {
   check_attention_backward(qkv, y, lse, dy, shape, dqkv);
-  check_head_dim("attention_backward", shape.head_dim);
+  check_head_dim("attention_backward", Device::cpu, shape.head_dim);
   const Machine on = machine();
   const std::int64_t num_kv_rows = shape.num_sequences * shape.num_kv_heads;
   const std::int64_t heads_per_kv = shape.num_heads / shape.num_kv_heads;

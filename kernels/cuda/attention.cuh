@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cmath>
-#include <string>
 #include <type_traits>
 
+#include "kernels/checks/attention.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/simt.h"
 #include "util/error.h"
@@ -96,8 +96,7 @@ void with_head_dim(const char* op, std::int64_t head_dim, const Body& body) {
     case 128:
       return body(std::integral_constant<int, 128>());
     default:
-      fail(op, "required head_dim of 32, 64, 96 or 128 on a GPU, found " + std::to_string(head_dim) +
-                   "; change model.head_dim");
+      check_head_dim(op, Device::cuda, head_dim);
   }
 }
 

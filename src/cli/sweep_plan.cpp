@@ -10,6 +10,7 @@
 #include "data/loader.h"
 #include "train/evaluation.h"
 #include "train/metrics.h"
+#include "train/runtime.h"
 #include "util/error.h"
 #include "util/json.h"
 #include "util/text.h"
@@ -128,6 +129,7 @@ std::vector<SweepRun> plan_sweep(const std::vector<std::string>& config_files, c
   for (const std::string& file : config_files) {
     const Config& config = configs.emplace_back(load_config(file, overrides));
     check_data(config);
+    check_device(config);
     const auto added = file_of.emplace(join_path(config.run.directory, config.run.name), file);
     if (added.second) continue;
     fail("sweep", concat("required a run.name for each config, found ", config.run.name, " in ", added.first->second,

@@ -9,6 +9,7 @@
 #include "cli/run_directory.h"
 #include "comm/launch.h"
 #include "config/yaml.h"
+#include "train/runtime.h"
 #include "train/stop_signal.h"
 #include "train/trainer.h"
 #include "util/error.h"
@@ -107,6 +108,7 @@ void train_under(const Launch& launch, const Config& config, const TrainArgument
 void train(const TrainArguments& arguments) {
   const Config config = load_config(arguments.config, arguments.overrides, {.data_must_exist = true});
   const StopSignal stop;  // before any other thread
+  check_device(config);
   PosixFileLayer files;
   const std::string run_directory = make_run_directory(files, config);
   if (const std::optional<Launch> launch = detect_launch()) {

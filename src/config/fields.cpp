@@ -31,7 +31,9 @@ class Table {
     add("num_key_value_heads", &c.num_key_value_heads,
         "Number of key and value heads; must divide num_attention_heads.")
         .integers(1, 1024);
-    add("head_dim", &c.head_dim, "Width of a head, even; `auto` is hidden_size / num_attention_heads.")
+    add("head_dim", &c.head_dim,
+        "Width of a head, even; `auto` is hidden_size / num_attention_heads. A CPU takes up to 256, a GPU 32, 64, 96 "
+        "and 128.")
         .integers(2, 1024)
         .or_auto();
     add("max_position_embeddings", &c.max_position_embeddings, "Sequence length trained on, in tokens.")

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "comm/nccl_communicator.h"
+#include "kernels/checks/attention.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "util/error.h"
 #include "util/host.h"
@@ -31,20 +32,27 @@ int ranks_on_these_processors(Communicator& world) {
   return static_cast<int>(std::count(places.begin(), places.end(), place));
 }
 
-// The GPU of this rank, or none for the CPU. Ranks of a host take its GPUs in rank order.
-std::unique_ptr<CudaDevice> take_gpu(const std::string& device, Communicator& world) {
+// What train.device is on this host for a process alone. Errors: a GPU that is required and not there.
+Device device_here(const std::string& device) {
   const bool required = device == "cuda";
   if (required && cuda_build_text().empty()) {
     fail("train.device",
          "required a build with CUDA (-DARTEL_CUDA=ON) for device: cuda, found one without; use device: cpu or auto");
   }
-  if (device == "cpu" || cuda_build_text().empty()) return nullptr;
-  const int num_gpus = num_cuda_devices();
-  const std::string host = host_name();
-  if (required && num_gpus == 0) {
-    fail("train.device", concat("required a GPU with NVIDIA's driver for device: cuda, found none on ", host,
+  if (device == "cpu" || cuda_build_text().empty()) return Device::cpu;
+  const bool found = num_cuda_devices() > 0;
+  if (required && !found) {
+    fail("train.device", concat("required a GPU with NVIDIA's driver for device: cuda, found none on ", host_name(),
                                 "; use device: cpu or auto"));
   }
+  return found ? Device::cuda : Device::cpu;
+}
+
+// The GPU of this rank, or none for the CPU. Ranks of a host take its GPUs in rank order.
+std::unique_ptr<CudaDevice> take_gpu(const std::string& device, Communicator& world) {
+  const int num_gpus = device_here(device) == Device::cuda ? num_cuda_devices() : 0;
+  if (device == "cpu" || cuda_build_text().empty()) return nullptr;
+  const std::string host = host_name();
   const std::vector<std::string> hosts = world.all_gather_text(host, Purpose::control);
   std::int64_t num_with_gpu = num_gpus > 0 ? 1 : 0;
   world.all_reduce_values({&num_with_gpu, 1}, Purpose::control);
@@ -76,6 +84,10 @@ NcclDevice nccl_device(CudaDevice& gpu) {
 }
 
 }  // namespace
+
+void check_device(const Config& config) {
+  check_head_dim("model.head_dim", device_here(config.train.device), config.model.head_dim);
+}
 
 bool auto_precision_is_bf16(const std::string& device) {
   if (device == "cuda") return true;

@@ -53,6 +53,10 @@ class Runtime {
   DType dtype_ = DType::f32;
 };
 
+/// What can be said of a run on this machine before anything is written for it. Errors: train.device: cuda without a
+/// GPU or in a build without CUDA; a model.head_dim that the device's attention does not take.
+void check_device(const Config& config);
+
 /// What `precision: auto` is in a run of this `device` (train.device) on this machine: whether bf16, without starting a
 /// run. A device: cuda that this machine lacks counts as there.
 bool auto_precision_is_bf16(const std::string& device);

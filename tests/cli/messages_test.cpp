@@ -44,6 +44,16 @@ TEST_CASE("A run directory that cannot be made is named with its key") {
   }
 }
 
+TEST_CASE("What the device cannot train is refused before a run directory is made") {
+  const TemporaryDirectory directory;
+  const std::string config = tiny_config(directory) + " --set train.device=cpu --set model.head_dim=258";
+  for (const std::string command : {"train -c ", "sweep --seeds 1 -c "}) {
+    expect_refused(command + config, {"[model.head_dim] required head_dim of at most 256 on a CPU, found 258"});
+  }
+  CHECK_FALSE(PosixFileLayer().exists(directory.file("tiny")));
+  CHECK_FALSE(PosixFileLayer().exists(directory.file("tiny-seed1")));
+}
+
 TEST_CASE("Missing and damaged inputs of eval are told apart") {
   const TemporaryDirectory directory;
   const std::string config = tiny_config(directory);

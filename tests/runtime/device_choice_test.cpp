@@ -127,6 +127,38 @@ TEST_CASE("device: cuda without a GPU says whether the build or the machine lack
                  "[train.device] required a GPU with NVIDIA's driver for device: cuda, found none on "));
 }
 
+TEST_CASE("sizes of heads that the device does not take are refused before a run begins") {
+  Machine one;
+  one.num_gpus = 1;
+  machine = &one;
+  Config config;
+  const auto refusal = [&config](const char* device, std::int64_t head_dim) {
+    config.train.device = device;
+    config.model.head_dim = head_dim;
+    return error_text([&] { check_device(config); });
+  };
+  for (const char* device : {"auto", "cuda"}) {
+    config.train.device = device;
+    for (const int head_dim : {32, 64, 96, 128}) {
+      config.model.head_dim = head_dim;
+      CHECK_NOTHROW(check_device(config));
+    }
+    CHECK(refusal(device, 48) ==
+          "[model.head_dim] required head_dim of 32, 64, 96 or 128 on a GPU, found 48; change model.head_dim");
+  }
+  config.train.device = "cpu";
+  for (const int head_dim : {2, 48, 256}) {
+    config.model.head_dim = head_dim;
+    CHECK_NOTHROW(check_device(config));
+  }
+  CHECK(refusal("cpu", 258) ==
+        "[model.head_dim] required head_dim of at most 256 on a CPU, found 258; change model.head_dim");
+  one.num_gpus = 0;
+  CHECK(contains(refusal("auto", 258), "on a CPU"));
+  CHECK(contains(refusal("cuda", 64), "[train.device] required a GPU"));
+  CHECK(one.taken.empty());
+}
+
 TEST_CASE("ranks with GPUs beside ranks without are refused") {
   Machine one;
   one.num_gpus = 2;

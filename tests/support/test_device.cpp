@@ -1,5 +1,6 @@
 #include "support/test_device.h"
 
+#include "kernels/checks/attention.h"
 #include "support/catch.h"
 #include "support/device_access.h"
 #include "support/tensors.h"
@@ -24,7 +25,7 @@ TestDevice::~TestDevice() {
 }
 
 bool TestDevice::takes_head_dim(std::int64_t head_dim) const {
-  return backend.device() == Device::cpu || head_dim == 32 || head_dim == 64 || head_dim == 96 || head_dim == 128;
+  return artel::takes_head_dim(backend.device(), head_dim);
 }
 
 void for_each_device(const std::function<void(TestDevice&)>& body) {

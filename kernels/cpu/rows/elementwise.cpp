@@ -22,6 +22,25 @@ void add(const From* x, To* y, std::int64_t n) {
 }
 
 template <class From, class To>
+void transpose(const From* x, std::int64_t ld_x, std::int64_t num_rows, std::int64_t num_columns, To* y,
+               std::int64_t ld_y) {
+  const std::int64_t whole_rows = num_rows / width * width, whole_columns = num_columns / width * width;
+  for (std::int64_t r = 0; r < whole_rows; r += width) {
+    for (std::int64_t c = 0; c < whole_columns; c += width) {
+      vfloat block[width];
+      for (int i = 0; i < width; ++i) block[i] = load(x + (r + i) * ld_x + c);
+      transpose_block(block);
+      for (int i = 0; i < width; ++i) store(y + (c + i) * ld_y + r, block[i]);
+    }
+  }
+  for (std::int64_t r = 0; r < num_rows; ++r) {
+    for (std::int64_t c = r < whole_rows ? whole_columns : 0; c < num_columns; ++c) {
+      store1(y + c * ld_y + r, load1(x + r * ld_x + c));
+    }
+  }
+}
+
+template <class From, class To>
 void swap(const From* x, To* y, std::int64_t num_p, std::int64_t num_r, std::int64_t num_columns, std::int64_t begin,
           std::int64_t end, bool accumulate) {
   for (std::int64_t row = begin; row < end; ++row) {
@@ -37,7 +56,7 @@ void swap(const From* x, To* y, std::int64_t num_p, std::int64_t num_r, std::int
 
 template <class From, class To>
 constexpr ElementRows<From, To> element_rows = {[](const From* x, To* y, std::int64_t n) { copy(x, y, n); },
-                                                add<From, To>, swap<From, To>};
+                                                add<From, To>, transpose<From, To>, swap<From, To>};
 
 }  // namespace
 

@@ -14,6 +14,9 @@ struct ElementRows {
   void (*copy)(const From* x, To* y, std::int64_t n);
   /// y [n] += x [n].
   void (*add)(const From* x, To* y, std::int64_t n);
+  /// y [num_columns, num_rows] = the transpose of x [num_rows, num_columns]; rows ld_x and ld_y elements apart.
+  void (*transpose)(const From* x, std::int64_t ld_x, std::int64_t num_rows, std::int64_t num_columns, To* y,
+                    std::int64_t ld_y);
   /// Rows begin .. end-1 of y [R·P, C], = or +=: row r·P + p of y is row p·R + r of x [P·R, C].
   void (*swap)(const From* x, To* y, std::int64_t num_p, std::int64_t num_r, std::int64_t num_columns,
                std::int64_t begin, std::int64_t end, bool accumulate);

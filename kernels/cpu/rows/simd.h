@@ -155,6 +155,35 @@ inline float reduce_max(vfloat v) {
   return v[0] > v[1] ? v[0] : v[1];
 }
 
+/// The lanes of the lower or the upper halves of two vectors, in turn.
+template <bool upper>
+inline vfloat interleave(vfloat a, vfloat b) {
+  constexpr int first = upper ? width / 2 : 0;
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(a, b, first, first + 16, first + 1, first + 17, first + 2, first + 18, first + 3,
+                                 first + 19, first + 4, first + 20, first + 5, first + 21, first + 6, first + 22,
+                                 first + 7, first + 23);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(a, b, first, first + 8, first + 1, first + 9, first + 2, first + 10, first + 3,
+                                 first + 11);
+#else
+  return __builtin_shufflevector(a, b, first, first + 4, first + 1, first + 5);
+#endif
+}
+/// A square of as many rows as a vector has lanes, transposed. Taking lanes of rows half the square apart in turn moves
+/// the highest bit of an element's row below its column; after one such step per bit row and column have changed
+/// places.
+inline void transpose_block(vfloat (&rows)[width]) {
+  for (int step = 1; step < width; step *= 2) {
+    vfloat next[width];
+    for (int i = 0; i < width / 2; ++i) {
+      next[2 * i] = interleave<false>(rows[i], rows[i + width / 2]);
+      next[2 * i + 1] = interleave<true>(rows[i], rows[i + width / 2]);
+    }
+    for (int i = 0; i < width; ++i) rows[i] = next[i];
+  }
+}
+
 /// exp(x) to about 2 units in the last place: x = n·ln 2 + r, |r| <= ln 2 / 2, a polynomial of degree 7 in r, scaled by
 /// 2^n. Below -86.99 the result is 0, above 88.72 infinity; NaN stays NaN. No comparison but the
 /// two of the clamp: 2^n is applied as 2^(n-1) · 2, which overflows and vanishes where it should.
