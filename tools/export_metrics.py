@@ -4,9 +4,10 @@
     tools/export_metrics.py RUN --to wandb [--project NAME] [--dry-run]
     tools/export_metrics.py RUN --to mlflow [--project NAME] [--tracking-uri URI] [--dry-run]
 
-One call for each step, in ascending order, with everything that training and validation rows of that step hold; of a
-step that was done several times, after a resume, the last attempt's rows win. Steps that were sent before are sent again: W&B is resumed under an id made of the
-run's directory, MLflow gets a run of its own. Values that are not finite, texts and lists are left out; lists of layers
+One call for each step, in ascending order, with everything that training and validation rows of that step hold. An
+attempt that went on from a checkpoint takes the place of what earlier ones did behind it, also where it has not come as
+far. Steps that were sent before are sent again: W&B is resumed under an id made of the run's directory, MLflow gets a
+run of its own. Values that are not finite, texts and lists are left out; lists of layers
 ("moe") become moe/LAYER/NAME. The configuration goes along. --dry-run prints the calls as JSON lines and needs neither
 package.
 """
@@ -26,7 +27,8 @@ def fail(text):
 
 
 def read_rows(path):
-    """Rows with a loss or val_loss, in the order of the file. A last line that was cut short is left out."""
+    """Rows with a loss or val_loss and those that say where an attempt went on, in the order of the file. A last line
+    that was cut short is left out."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -41,9 +43,9 @@ def read_rows(path):
             if number == len(lines):
                 break
             fail(f"{path}:{number}: required a JSON object, found {line[:60]!r}")
-        if "event" not in row and ("loss" in row or "val_loss" in row):
+        if row.get("event") == "resumed" or "event" not in row and ("loss" in row or "val_loss" in row):
             rows.append(row)
-    if not rows:
+    if not any("event" not in row for row in rows):
         fail(f"{path}: required rows with a loss, found none")
     return rows
 
@@ -66,15 +68,16 @@ def flatten(value, name=""):
 
 
 def metrics_by_step(rows):
-    """[(step, {name: number})] in ascending order, of each kind of row the last attempt's."""
-    last = {}
+    """[(step, {name: number})] in ascending order, without the steps behind which a later attempt went on."""
+    start = {}  # of an attempt: the last step that it did not do
     for row in rows:
-        key = (row["step"], "val_loss" in row)
-        if key not in last or row.get("attempt", 1) >= last[key].get("attempt", 1):
-            last[key] = row
+        attempt, before = row.get("attempt", 1), row["step"] - ("loss" in row)
+        start[attempt] = min(start.get(attempt, before), before)
     steps = {}
-    for (step, _), row in sorted(last.items()):
-        steps.setdefault(step, {}).update(flatten(row))
+    for row in sorted(rows, key=lambda row: (row["step"], "val_loss" in row)):
+        attempt = row.get("attempt", 1)
+        if "event" not in row and not any(later > attempt and row["step"] > step for later, step in start.items()):
+            steps.setdefault(row["step"], {}).update(flatten(row))
     return sorted(steps.items())
 
 

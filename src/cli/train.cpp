@@ -47,8 +47,9 @@ FileLock lock_run(const std::string& run_directory) {
                      " locked; wait for the end of that run, or choose another run.name"));
 }
 
+// `launcher`: Launch::launcher; empty for a process started by hand.
 void train_as_rank(const Config& config, const TrainArguments& arguments, const StopSignal& stop, FileLayer& files,
-                   Log& log, Communicator& world) {
+                   Log& log, Communicator& world, const std::string& launcher) {
   const std::string run_directory = join_path(config.run.directory, config.run.name);
   const std::optional<FileLock> lock =
       world.rank() == 0 ? std::optional<FileLock>(lock_run(run_directory)) : std::nullopt;
@@ -60,8 +61,9 @@ void train_as_rank(const Config& config, const TrainArguments& arguments, const 
   if (trainer.run([&stop] { return stop.requested(); })) {
     log.info(concat("finished: ", run_directory));
   } else {
+    const std::string command = launcher == "Slurm" ? "srun -n " : "mpirun -n ";
     log.info(concat("stopped after step ", trainer.step(), "; to go on: ",
-                    world.size() > 1 ? concat("mpirun -n ", world.size(), " ") : "", arguments.options.resume_command));
+                    world.size() > 1 ? concat(command, world.size(), " ") : "", arguments.options.resume_command));
   }
 }
 
@@ -94,7 +96,7 @@ void train_under(const Launch& launch, const Config& config, const TrainArgument
     Log log = open_log(run_directory, rank);
     try {
       watch_waits(session->world(), stop, log);
-      train_as_rank(config, arguments, stop, files, log, session->world());
+      train_as_rank(config, arguments, stop, files, log, session->world(), launch.launcher);
     } catch (const std::exception& error) {
       log.error(error.what());
       throw;
@@ -116,7 +118,7 @@ void train(const TrainArguments& arguments) {
   } else {
     Log log = open_log(run_directory, 0);
     const std::unique_ptr<Communicator> world = make_self_communicator();
-    train_as_rank(config, arguments, stop, files, log, *world);
+    train_as_rank(config, arguments, stop, files, log, *world, "");
   }
 }
 

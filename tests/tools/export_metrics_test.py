@@ -18,10 +18,12 @@ ROWS = [
      "moe": [{"layer": 0, "entropy": 0.9, "load": [3, 5]}, {"layer": 1, "entropy": 0.8}]},
     {"step": 2, "tokens": 16, "loss": 4.0, "attempt": 1},
     {"step": 3, "tokens": 24, "loss": 3.5},
-    {"step": 3, "tokens": 24, "loss": 3.0, "grad_norm": float("inf"), "finite": True, "attempt": 1},
-    {"step": 3, "event": "spike", "quantity": "loss", "loss": 9.0, "attempt": 1},
+    {"step": 4, "tokens": 32, "loss": 2.0, "attempt": 1},
     {"step": 1, "event": "resumed", "attempt": 2},
     {"step": 2, "tokens": 16, "loss": 4.5, "grad_norm": None, "attempt": 2},
+    {"step": 3, "tokens": 24, "loss": 3.25, "attempt": 2},
+    {"step": 3, "tokens": 24, "loss": 3.0, "grad_norm": float("inf"), "finite": True, "attempt": 2},
+    {"step": 3, "event": "spike", "quantity": "loss", "loss": 9.0, "attempt": 2},
     {"step": 2, "tokens": 16, "val_loss": 4.25, "bits_per_byte": {"web": 1.5},
      "tasks": {"swag": {"examples": 4, "accuracy": 0.25}}, "attempt": 2},
 ]
@@ -83,6 +85,13 @@ class ExportMetrics(unittest.TestCase):
         self.assertEqual(metrics[2], {"tokens": 16, "loss": 4.5, "val_loss": 4.25, "bits_per_byte/web": 1.5,
                                       "tasks/swag/examples": 4, "tasks/swag/accuracy": 0.25})
         self.assertEqual(metrics[3], {"tokens": 24, "loss": 3.0})
+
+    def test_steps_behind_a_checkpoint_that_was_gone_back_to(self):
+        """The second attempt has logged nothing of steps 2 to 4 yet."""
+        rows = [row for row in ROWS if row.get("attempt", 1) == 1 or row.get("event") == "resumed"]
+        (self.run_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        done = self.export("--to", "wandb", "--dry-run")
+        self.assertEqual([json.loads(line)["step"] for line in done.stdout.splitlines()], [0, 1])
 
     def test_dry_run(self):
         done = self.export("--to", "wandb", "--dry-run")
