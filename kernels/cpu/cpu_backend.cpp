@@ -20,6 +20,7 @@ CpuBackend::CpuBackend(ThreadPool& pool, Allocator& allocator, CpuOptions option
     : pool_(pool),
       allocator_(allocator),
       isa_(options.isa),
+      gemm_(pool.num_threads()),
       scratch_(static_cast<std::size_t>(pool.num_threads()) * num_scratch_slots) {
   if (allocator.device() != Device::cpu) {
     fail("cpu_backend",

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "core/dtype.h"
+#include "kernels/cpu/isa.h"
 
 namespace artel::cpu {
 
@@ -38,12 +39,18 @@ struct Bf16Shape {
 /// A product of bf16 operands made ready for one shape; belongs to the Gemm that made it.
 class Bf16Product;
 
+/// Who multiplies, with which memory: `workspace` must hold Gemm::workspace_floats of the product.
+struct GemmWorker {
+  int index = 0;  ///< below num_workers of the Gemm; only one thread at a time may use an index
+  float* workspace = nullptr;
+};
+
 /// Matrix products on the calling thread alone. The library behind it (oneDNN) keeps its own per-thread settings: call
 /// prepare_thread() once on every thread that will multiply or prepare products.
 class Gemm {
  public:
   /// Errors: a build without oneDNN.
-  Gemm();
+  explicit Gemm(int num_workers = 1);
   ~Gemm();
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
@@ -61,13 +68,18 @@ class Gemm {
   const Bf16Product* prepare(const Bf16Shape& shape) const;
   /// How many have been made so far.
   std::int64_t num_prepared() const;
+  /// Whether what pack() writes for one serves the other.
+  static bool same_packed_form(const Bf16Product& a, const Bf16Product& b);
   /// Floats that `packed` and `workspace` must hold.
   static std::int64_t packed_floats(const Bf16Product& product);
   static std::int64_t workspace_floats(const Bf16Product& product);
-  /// Brings B into the packed form. Source and shape as in Bf16Shape::tile.
-  void pack(const Bf16Product& product, const bf16* b, float* packed, float* workspace) const;
+  /// Parts in which pack() can be done, side by side.
+  static std::int64_t num_packing_parts(const Bf16Product& product);
+  /// Brings a part of B into the packed form. Source and shape as in Bf16Shape::tile; `packed` is the whole of it.
+  void pack(const Bf16Product& product, Isa isa, const bf16* b, float* packed, std::int64_t part,
+            const GemmWorker& worker) const;
   /// C = or += A · B. `b` is bf16, or what pack() wrote; `c` as in Bf16Shape::c_type.
-  void multiply(const Bf16Product& product, const bf16* a, const void* b, void* c, float* workspace) const;
+  void multiply(const Bf16Product& product, const bf16* a, const void* b, void* c, const GemmWorker& worker) const;
 
  private:
   struct Impl;

@@ -13,7 +13,7 @@ namespace {
 
 struct Gemm::Impl {};
 
-Gemm::Gemm() {
+Gemm::Gemm(int) {
   refuse();
 }
 Gemm::~Gemm() = default;
@@ -36,6 +36,10 @@ std::int64_t Gemm::num_prepared() const {
   return 0;
 }
 
+bool Gemm::same_packed_form(const Bf16Product&, const Bf16Product&) {
+  refuse();
+}
+
 std::int64_t Gemm::packed_floats(const Bf16Product&) {
   refuse();
 }
@@ -44,11 +48,15 @@ std::int64_t Gemm::workspace_floats(const Bf16Product&) {
   refuse();
 }
 
-void Gemm::pack(const Bf16Product&, const bf16*, float*, float*) const {
+std::int64_t Gemm::num_packing_parts(const Bf16Product&) {
   refuse();
 }
 
-void Gemm::multiply(const Bf16Product&, const bf16*, const void*, void*, float*) const {
+void Gemm::pack(const Bf16Product&, Isa, const bf16*, float*, std::int64_t, const GemmWorker&) const {
+  refuse();
+}
+
+void Gemm::multiply(const Bf16Product&, const bf16*, const void*, void*, const GemmWorker&) const {
   refuse();
 }
 

@@ -2,6 +2,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
@@ -12,6 +13,7 @@
 #include <dnnl.hpp>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/rows/packing.h"
 #include "util/error.h"
 
 namespace artel::cpu {
@@ -39,6 +41,31 @@ std::int64_t floats(std::size_t bytes) {
   return static_cast<std::int64_t>((bytes + sizeof(float) - 1) / sizeof(float));
 }
 
+// The columns of a block where the library's form of B [k, n] is that of PackingRows, which write it several times
+// as fast as the library's own reorder; else 0.
+std::int64_t packed_block(const Desc& b) {
+#if DNNL_VERSION_MAJOR >= 3
+  if (b.get_format_kind() != dnnl::memory::format_kind::blocked) return 0;
+  const dnnl::memory::dims strides = b.get_strides();
+  const dnnl::memory::dims sizes = b.get_inner_blks();
+  const dnnl::memory::dims dims = b.get_inner_idxs();
+  const dnnl::memory::dims padded = b.get_padded_dims();
+  const std::size_t num = sizes.size();
+#else
+  if (b.data.format_kind != dnnl_blocked) return 0;
+  const auto& strides = b.data.format_desc.blocking.strides;
+  const auto& sizes = b.data.format_desc.blocking.inner_blks;
+  const auto& dims = b.data.format_desc.blocking.inner_idxs;
+  const auto& padded = b.data.padded_dims;
+  const auto num = static_cast<std::size_t>(b.data.format_desc.blocking.inner_nblks);
+#endif
+  if (num != 3 || dims[0] != 0 || dims[1] != 1 || dims[2] != 0) return 0;
+  if (2 * sizes[0] != PackingRows::block_k || sizes[1] % 16 != 0 || sizes[2] != 2) return 0;
+  const std::int64_t size = PackingRows::block_k * sizes[1];  // of a block
+  const bool in_order = strides[0] == size && strides[1] == padded[0] / PackingRows::block_k * size;
+  return in_order && padded[0] % PackingRows::block_k == 0 ? sizes[1] : 0;
+}
+
 dnnl::memory memory_at(const Desc& desc, const dnnl::engine& engine, const void* data) {
   return {desc, engine, const_cast<void*>(data)};
 }
@@ -58,8 +85,9 @@ bool isa_multiplies_bf16() {
 
 class Bf16Product {
  public:
-  Bf16Product(const dnnl::engine& on, const Bf16Shape& shape) : engine(on) {
-    const GemmTile& t = shape.tile;
+  Bf16Product(const dnnl::engine& on, const Bf16Shape& shape, std::size_t num_workers)
+      : tile(shape.tile), engine(on), calls(num_workers) {
+    const GemmTile& t = tile;
     dnnl::primitive_attr attributes;
     // The library's own scratch memory belongs to the thread that made the primitive: bring ours.
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -85,7 +113,44 @@ class Bf16Product {
       const dnnl::reorder::primitive_desc packing_description(engine, plain_b, engine, b, packing_attributes);
       packing_workspace = packing_description.scratchpad_desc();
       packing = dnnl::reorder(packing_description);
+      block = packed_block(b);
     }
+  }
+
+  // Small products would take a quarter of their time to make the library's objects: every worker keeps those of a
+  // call. A packed B is not among them, because version 2 writes to its padding whenever it is set.
+  struct Call {
+    explicit Call(const Bf16Product& of)
+        : stream(of.engine),
+          a(of.a, of.engine, nullptr),
+          b(of.b, of.engine, nullptr),
+          c(of.c, of.engine, nullptr),
+          workspace(of.workspace, of.engine, nullptr) {}
+
+    dnnl::stream stream;
+    dnnl::memory a, b, c, workspace;
+  };
+
+  void run(const bf16* x, const void* y, void* result, const GemmWorker& worker) const {
+    std::unique_ptr<Call>& call = calls.at(static_cast<std::size_t>(worker.index));
+    if (call == nullptr) call = std::make_unique<Call>(*this);
+    call->a.set_data_handle(const_cast<bf16*>(x));
+    call->c.set_data_handle(result);
+    call->workspace.set_data_handle(worker.workspace);
+    dnnl::memory packed;
+    if (packing) {
+      packed = memory_at(b, engine, y);
+    } else {
+      call->b.set_data_handle(const_cast<void*>(y));
+    }
+    const std::array<dnnl_exec_arg_t, 4> arguments = {{{DNNL_ARG_SRC, call->a.get()},
+                                                       {DNNL_ARG_WEIGHTS, packing ? packed.get() : call->b.get()},
+                                                       {DNNL_ARG_DST, call->c.get()},
+                                                       {DNNL_ARG_SCRATCHPAD, call->workspace.get()}}};
+    dnnl::error::wrap_c_api(
+        dnnl_primitive_execute(product.get(), call->stream.get(), static_cast<int>(arguments.size()), arguments.data()),
+        "a product of bf16 matrices failed");
+    call->stream.wait();
   }
 
   // False where oneDNN has no implementation but its plain loops.
@@ -93,14 +158,18 @@ class Bf16Product {
     return description && std::string_view(description.impl_info_str()).find("ref") == std::string_view::npos;
   }
 
+  GemmTile tile;
+  std::int64_t block = 0;  // see packed_block
   dnnl::engine engine;
   dnnl::matmul::primitive_desc description;
   dnnl::matmul product;
   dnnl::reorder packing;
   Desc a, plain_b, b, c, workspace, packing_workspace;
+  mutable std::vector<std::unique_ptr<Call>> calls;  // by worker
 };
 
 struct Gemm::Impl {
+  std::size_t num_workers = 1;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   bool native_bf16 = false;
   std::shared_mutex mutex;
@@ -137,10 +206,12 @@ bool native_products_are_right(const Gemm& gemm) {
       if (product == nullptr) return false;
       std::vector<float> packed_b(static_cast<std::size_t>(Gemm::packed_floats(*product)));
       std::vector<float> workspace(static_cast<std::size_t>(Gemm::workspace_floats(*product)));
-      if (packed) gemm.pack(*product, b.data(), packed_b.data(), workspace.data());
+      for (std::int64_t part = 0; packed && part < Gemm::num_packing_parts(*product); ++part) {
+        gemm.pack(*product, detect_isa(), b.data(), packed_b.data(), part, {0, workspace.data()});
+      }
       const void* right = packed ? static_cast<const void*>(packed_b.data()) : b.data();
       void* result = packed ? static_cast<void*>(found_bf16.data()) : found.data();
-      gemm.multiply(*product, a.data(), right, result, workspace.data());
+      gemm.multiply(*product, a.data(), right, result, {0, workspace.data()});
     } catch (const std::exception&) {
       return false;
     }
@@ -154,7 +225,8 @@ bool native_products_are_right(const Gemm& gemm) {
 
 }  // namespace
 
-Gemm::Gemm() : impl_(std::make_unique<Impl>()) {
+Gemm::Gemm(int num_workers) : impl_(std::make_unique<Impl>()) {
+  impl_->num_workers = static_cast<std::size_t>(num_workers);
   prepare_thread();
   impl_->native_bf16 = isa_multiplies_bf16() && native_products_are_right(*this);
 }
@@ -192,7 +264,7 @@ const Bf16Product* Gemm::prepare(const Bf16Shape& shape) const {
     if (found != impl_->products.end()) return found->second.get();
   }
   prepare_thread();  // a primitive made for several threads and run on one gives wrong numbers
-  auto made = std::make_unique<Bf16Product>(impl_->engine, shape);
+  auto made = std::make_unique<Bf16Product>(impl_->engine, shape, impl_->num_workers);
   if (!made->usable()) made.reset();
   const std::unique_lock lock(impl_->mutex);
   return impl_->products.try_emplace(shape, std::move(made)).first->second.get();
@@ -203,6 +275,10 @@ std::int64_t Gemm::num_prepared() const {
   return static_cast<std::int64_t>(impl_->products.size());
 }
 
+bool Gemm::same_packed_form(const Bf16Product& a, const Bf16Product& b) {
+  return a.b == b.b;
+}
+
 std::int64_t Gemm::packed_floats(const Bf16Product& product) {
   return floats(product.b.get_size());
 }
@@ -211,22 +287,28 @@ std::int64_t Gemm::workspace_floats(const Bf16Product& product) {
   return floats(std::max(product.workspace.get_size(), product.packing_workspace.get_size()));
 }
 
-void Gemm::pack(const Bf16Product& product, const bf16* b, float* packed, float* workspace) const {
+std::int64_t Gemm::num_packing_parts(const Bf16Product& product) {
+  return product.block == 0 ? 1 : (product.tile.n + product.block - 1) / product.block;
+}
+
+void Gemm::pack(const Bf16Product& product, Isa isa, const bf16* b, float* packed, std::int64_t part,
+                const GemmWorker& worker) const {
+  if (product.block != 0) {
+    const GemmTile& t = product.tile;
+    packing_rows(isa).pack(b, t.ldb, t.transpose_b == Transpose::yes, t.k, t.n, product.block, part, part + 1,
+                           reinterpret_cast<bf16*>(packed));
+    return;
+  }
   dnnl::stream stream(product.engine);
-  product.packing.execute(stream,
-                          {{DNNL_ARG_FROM, memory_at(product.plain_b, product.engine, b)},
-                           {DNNL_ARG_TO, memory_at(product.b, product.engine, packed)},
-                           {DNNL_ARG_SCRATCHPAD, memory_at(product.packing_workspace, product.engine, workspace)}});
+  product.packing.execute(
+      stream, {{DNNL_ARG_FROM, memory_at(product.plain_b, product.engine, b)},
+               {DNNL_ARG_TO, memory_at(product.b, product.engine, packed)},
+               {DNNL_ARG_SCRATCHPAD, memory_at(product.packing_workspace, product.engine, worker.workspace)}});
   stream.wait();
 }
 
-void Gemm::multiply(const Bf16Product& product, const bf16* a, const void* b, void* c, float* workspace) const {
-  dnnl::stream stream(product.engine);
-  product.product.execute(stream, {{DNNL_ARG_SRC, memory_at(product.a, product.engine, a)},
-                                   {DNNL_ARG_WEIGHTS, memory_at(product.b, product.engine, b)},
-                                   {DNNL_ARG_DST, memory_at(product.c, product.engine, c)},
-                                   {DNNL_ARG_SCRATCHPAD, memory_at(product.workspace, product.engine, workspace)}});
-  stream.wait();
+void Gemm::multiply(const Bf16Product& product, const bf16* a, const void* b, void* c, const GemmWorker& worker) const {
+  product.run(a, b, c, worker);
 }
 
 }  // namespace artel::cpu

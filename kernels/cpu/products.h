@@ -17,8 +17,14 @@ struct Machine {
   Isa isa;
   std::function<float*(int worker, int slot, std::int64_t num_floats)> scratch;
 
+  static constexpr int workspace_slot = num_tile_slots;   ///< the library's
+  static constexpr int shared_slot = workspace_slot + 1;  ///< of worker 0, for all: packed weights, partial sums
+
   WorkerScratch of(int worker) const {
     return [this, worker](int slot, std::int64_t num_floats) { return scratch(worker, slot, num_floats); };
+  }
+  GemmWorker worker(const Bf16Product& product, int index) const {
+    return {index, scratch(index, workspace_slot, Gemm::workspace_floats(product))};
   }
 };
 
@@ -42,6 +48,12 @@ struct RowProduct {
   std::int64_t n;
   Groups groups;
   bool accumulate;
+
+  /// The weights of a group that make the columns of y from `column` on.
+  Matrix weights(std::int64_t group, std::int64_t column) const {
+    const bool transposed = transpose_w == Transpose::yes;
+    return w.at(group * (transposed ? n : k) + (transposed ? column : 0), transposed ? 0 : column);
+  }
 };
 
 /// dw[group] [out, in] f32 = or += dy [rows, out]^T · x [rows, in] over the rows of every group.

@@ -156,6 +156,17 @@ Tensor ParameterStore::master_rows(std::int64_t begin, std::int64_t end) const {
 
 void ParameterStore::zero_gradients(Context& context) {
   context.backend.fill(gradients_, 0.0F);
+  for (Parameter& parameter : parameters_) {
+    if (parameter.variable.slot) parameter.variable.slot->untouched = false;
+  }
+}
+
+void ParameterStore::begin_gradients() {
+  for (Parameter& parameter : parameters_) parameter.variable.slot->untouched = true;
+}
+
+void ParameterStore::complete_gradients(Context& context) {
+  for (Parameter& parameter : parameters_) complete_gradient(context, *parameter.variable.slot);
 }
 
 }  // namespace artel

@@ -81,6 +81,10 @@ class ParameterStore {
   /// Owned values = rounded masters (bf16 runs; nothing to do in fp32).
   void refresh_values(Context& context);
   void zero_gradients(Context& context);
+  /// Instead of zeros: the next contribution to each gradient overwrites it, which spares writing and reading them all.
+  void begin_gradients();
+  /// After the last backward: zeros where nothing was contributed.
+  void complete_gradients(Context& context);
 
   const std::deque<Parameter>& parameters() const { return parameters_; }
   std::int64_t num_elements() const { return num_elements_; }

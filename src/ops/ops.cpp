@@ -15,7 +15,7 @@ Variable embedding(Context& context, const Variable& table, const Tensor& ids) {
   context.backend.embedding(table.data, ids, y.data);
   if (wants_tape(context, {table})) {
     record("embedding", {table}, {&y}, [ids, slot = table.slot](Context& ctx, const OutputGradients& dy) {
-      ctx.backend.embedding_backward(ids, dy[0], gradient_target(ctx, *slot).tensor);
+      ctx.backend.embedding_backward(ids, dy[0], gradient_sum(ctx, *slot));
     });
   }
   return y;
@@ -38,8 +38,7 @@ NormResult add_rms_norm(Context& context, const Variable& x, const Variable& del
                                                                                          const OutputGradients& dy) {
              const GradientTarget dx = x_slot ? gradient_target(ctx, *x_slot)
                                               : GradientTarget{ctx.empty(data.shape(), data.dtype()), Accumulate::no};
-             ctx.backend.rms_norm_backward(data, w, rstd, dy[0], dx.tensor, dx.accumulate,
-                                           gradient_target(ctx, *w_slot).tensor);
+             ctx.backend.rms_norm_backward(data, w, rstd, dy[0], dx.tensor, dx.accumulate, gradient_sum(ctx, *w_slot));
            });
     return result;
   }
@@ -55,7 +54,7 @@ NormResult add_rms_norm(Context& context, const Variable& x, const Variable& del
            if (grads[1].defined()) {
              const GradientTarget target = own ? GradientTarget{grads[0], Accumulate::yes} : gradient_target(ctx, dsum);
              ctx.backend.rms_norm_backward(sum, w, rstd, grads[1], target.tensor, target.accumulate,
-                                           gradient_target(ctx, *w_slot).tensor);
+                                           gradient_sum(ctx, *w_slot));
            }
            if (x_slot) contribute(ctx, *x_slot, dsum.gradient);
            if (delta_slot) contribute(ctx, *delta_slot, dsum.gradient);
@@ -117,8 +116,8 @@ Variable rope(Context& context, const Variable& qkv, const Tensor& cos_sin, cons
           q_slot = q_norm.slot, k_slot = k_norm.slot](Context& ctx, const OutputGradients& dy) {
            const Tensor dx = dy[0].is_shared() ? ctx.empty(dy[0].shape(), dy[0].dtype()) : dy[0];
            ctx.backend.rope_backward(dy[0], cos_sin, shape, x, q, k, rstd, dx,
-                                     q_slot ? gradient_target(ctx, *q_slot).tensor : Tensor{},
-                                     k_slot ? gradient_target(ctx, *k_slot).tensor : Tensor{});
+                                     q_slot ? gradient_sum(ctx, *q_slot) : Tensor{},
+                                     k_slot ? gradient_sum(ctx, *k_slot) : Tensor{});
            if (x_slot) contribute(ctx, *x_slot, dx);
          });
   return y;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "comm/communicator.h"
 #include "core/trace.h"
@@ -102,7 +103,8 @@ void record(const char* name, const std::vector<Variable>& inputs, const std::ve
 }
 
 GradientTarget gradient_target(Context& context, GradientSlot& slot) {
-  if (slot.is_parameter) return {slot.gradient, Accumulate::yes};
+  if (slot.is_parameter)
+    return {slot.gradient, std::exchange(slot.untouched, false) ? Accumulate::no : Accumulate::yes};
   if (!slot.gradient.defined()) {
     slot.gradient = context.empty(slot.shape, slot.dtype);
     return {slot.gradient, Accumulate::no};
@@ -115,6 +117,16 @@ GradientTarget gradient_target(Context& context, GradientSlot& slot) {
   return {slot.gradient, Accumulate::yes};
 }
 
+Tensor gradient_sum(Context& context, GradientSlot& slot) {
+  const GradientTarget target = gradient_target(context, slot);
+  if (target.accumulate == Accumulate::no) context.backend.fill(target.tensor, 0.0F);
+  return target.tensor;
+}
+
+void complete_gradient(Context& context, GradientSlot& slot) {
+  if (slot.untouched) gradient_sum(context, slot);
+}
+
 void contribute(Context& context, GradientSlot& slot, const Tensor& gradient) {
   if (!slot.is_parameter && !slot.gradient.defined()) {
     if (gradient.shape().numel() != slot.shape.numel() || gradient.dtype() != slot.dtype) {
@@ -124,7 +136,12 @@ void contribute(Context& context, GradientSlot& slot, const Tensor& gradient) {
     slot.gradient = gradient.view(slot.shape);
     return;
   }
-  context.backend.add(gradient.view(slot.shape), gradient_target(context, slot).tensor);
+  const GradientTarget target = gradient_target(context, slot);
+  if (target.accumulate == Accumulate::no) {
+    context.backend.copy(gradient.view(slot.shape), target.tensor);
+  } else {
+    context.backend.add(gradient.view(slot.shape), target.tensor);
+  }
 }
 
 void backward(Context& context, const std::vector<Variable>& roots) {
@@ -145,7 +162,9 @@ void backward(Context& context, const std::vector<Variable>& roots) {
     }
     node->backward = nullptr;  // lets go of the tensors; the input slots must live until their producers have run
     for (const auto& input : node->inputs) {
-      if (input && input->is_parameter && --pending_uses[input.get()] == 0 && input->on_complete) input->on_complete();
+      if (!input || !input->is_parameter || --pending_uses[input.get()] != 0) continue;
+      complete_gradient(context, *input);
+      if (input->on_complete) input->on_complete();
     }
     if (context.progress != nullptr) context.progress->poll();
   }

@@ -17,7 +17,8 @@ struct GradientSlot {
   Shape shape;
   DType dtype = DType::f32;   ///< of the gradient
   Tensor gradient;            ///< undefined until the first contribution (a parameter's is a view of its arena)
-  bool is_parameter = false;  ///< contributions are always +=, into f32
+  bool is_parameter = false;  ///< keeps its tensor, f32, from step to step
+  bool untouched = false;     ///< parameters: the tensor holds anything until the first contribution of this step
   std::shared_ptr<TapeNode> producer;  ///< none for leaves
   std::function<void()> on_complete;   ///< parameters: called in backward when the last contribution is in
 };
@@ -88,6 +89,10 @@ struct GradientTarget {
   Accumulate accumulate = Accumulate::no;
 };
 GradientTarget gradient_target(Context& context, GradientSlot& slot);
+/// For backward kernels that always add: the tensor, with zeros where nothing has been contributed.
+Tensor gradient_sum(Context& context, GradientSlot& slot);
+/// Zeros where a parameter got no contribution in this step.
+void complete_gradient(Context& context, GradientSlot& slot);
 
 /// Contributes a finished tensor, which the slot may keep without copying (it copies before it ever adds to a shared
 /// one).

@@ -95,10 +95,7 @@ void update(Context& context, AdamW& optimizer, const StepOptions& options, cons
 StepInFlight run_passes(Context& context, Transformer& model, const Batch& batch, const StepOptions& options) {
   StepInFlight step;
   step.options = options;
-  {
-    const TraceSpan span(context.tracer, TraceKind::update, "zero_gradients");
-    model.parameters().zero_gradients(context);
-  }
+  model.parameters().begin_gradients();
   for (std::int64_t first = 0; first < batch.num_samples; first += options.micro_batch_size) {
     const std::int64_t count = std::min(options.micro_batch_size, batch.num_samples - first);
     const Variable loss = [&] {
@@ -114,6 +111,7 @@ StepInFlight run_passes(Context& context, Transformer& model, const Batch& batch
     step.losses.push_back(loss.data);
     step.loss_values.emplace_back(context, loss.data);
   }
+  model.parameters().complete_gradients(context);
   step.layers = model.take_statistics();
   return step;
 }

@@ -75,7 +75,7 @@ TEST_CASE("train --profile writes a trace of whole steps after two to warm up, a
   check_nested(spans);
   auto counts = counts_of(spans);
   // Steps 3 to 5; validation and checkpoint come after step 4.
-  for (const char* name : {"step", "data", "forward", "backward", "update", "zero_gradients", "optimizer", "embedding",
+  for (const char* name : {"step", "data", "forward", "backward", "update", "optimizer", "embedding",
                            "embedding_backward", "attention", "attention_backward", "rope_backward",
                            "uoe_bids_backward", "dispatch_plan", "linear_cross_entropy_backward"}) {
     INFO(name);
@@ -92,7 +92,7 @@ TEST_CASE("train --profile writes a trace of whole steps after two to warm up, a
   for (const Span& span : spans) {
     const double duration = span.end - span.begin;
     if (span.name == "step") steps += duration;
-    const std::set<std::string> parts = {"data", "zero_gradients", "forward", "backward", "update"};
+    const std::set<std::string> parts = {"data", "forward", "backward", "update"};
     if (parts.count(span.name) != 0) phases += duration;
   }
   CHECK(phases <= steps + 0.1);

@@ -20,10 +20,12 @@ struct Case {
   std::int64_t in, out;
 };
 // No rows, single elements, odd sizes, sizes around the width of vectors and of tiles; rows that lie a multiple of 512
-// bytes apart; several blocks of columns and of the reduction; so many rows that weight gradients are summed in parts.
+// bytes apart; several blocks of columns and of the reduction; so many rows that weight gradients are summed in parts,
+// and that the products of a CPU with units for bf16 take all columns.
 const std::vector<Case> plain_cases{{{0}, 5, 3},      {{1}, 1, 1},      {{1}, 64, 33},   {{3}, 7, 5},
                                     {{17}, 33, 65},   {{64}, 64, 64},   {{65}, 130, 40}, {{2}, 300, 257},
-                                    {{140}, 24, 256}, {{40}, 128, 264}, {{33}, 20, 600}, {{4100}, 5, 7}};
+                                    {{140}, 24, 256}, {{40}, 128, 264}, {{33}, 20, 600}, {{4100}, 5, 7},
+                                    {{2085}, 40, 72}};
 const std::vector<Case> grouped_cases{
     {{0, 0, 0}, 5, 3},     // no rows at all
     {{4}, 6, 5},           // one group
@@ -33,6 +35,7 @@ const std::vector<Case> grouped_cases{
     {{2, 3, 0, 1, 4, 2, 0, 7}, 64, 48},
     {{3, 70, 0, 5}, 128, 40},
     {{2100, 0, 100, 4100}, 5, 7},
+    {{1047, 0, 61, 1200}, 72, 40},
 };
 
 struct Mode {

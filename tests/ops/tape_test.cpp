@@ -1,5 +1,7 @@
 #include "ops/tape.h"
 
+#include <cmath>
+
 #include "ops/moe_ops.h"
 #include "ops/ops.h"
 #include "support/catch.h"
@@ -57,6 +59,45 @@ TEST_CASE("Parameters add to their arena and are announced once, after their las
   CHECK(announced == 1);
   CHECK(at_announcement == values_of(weight.slot->gradient));
   CHECK(at_announcement != std::vector<double>(16, 1.0));
+}
+
+TEST_CASE("What the gradient of an untouched parameter held before does not matter, whatever operation comes first") {
+  TestDevice device;
+  Context context = device.context();
+  const AttentionShape shape{1, 3, 2, 1, 8};  // 3 tokens, 4 heads
+  const Tensor ids = tensor_of(device.allocator, {3}, DType::i32, {4.0, 0.0, 4.0});
+  const Tensor cos_sin = rope_table(context, 3, 8, 10000.0);
+  const auto gradients = [&](bool untouched) {
+    std::vector<Variable> parameters;
+    const auto parameter = [&](const std::string& name, const Shape& of) {
+      Variable made = leaf(device, name, of);
+      made.slot->is_parameter = true;
+      made.slot->untouched = untouched;
+      made.slot->gradient = tensor_of(device.allocator, of, DType::f32,
+                                      std::vector<double>(usize(of.numel()), untouched ? std::nan("") : 0.0));
+      parameters.push_back(made);
+      return made;
+    };
+    const Variable x = embedding(context, parameter("table", {5, 32}), ids);
+    const Variable norm = parameter("norm", {32});
+    const NormResult first = add_rms_norm(context, x, Variable(), norm, 1e-5F);
+    const NormResult second = add_rms_norm(context, x, first.normalised, norm, 1e-5F);
+    const Variable weight = parameter("weight", {32, 32});
+    const Variable y = linear(context, linear(context, second.normalised, weight), weight);
+    const Variable turned =
+        rope(context, reshape(y, {3, 4, 8}), cos_sin, shape, parameter("q_norm", {8}), parameter("k_norm", {8}), 1e-5F);
+    const Variable unread = linear(context, x, parameter("unread", {2, 32}));  // no gradient comes back from it
+    seed(device, turned, random_values("cotangent", 96));
+    backward(context, {turned});
+    complete_gradient(context, *parameters.back().slot);
+    std::vector<std::vector<double>> found;
+    for (const Variable& made : parameters) found.push_back(values_of(made.slot->gradient));
+    return found;
+  };
+  const auto required = gradients(false);
+  CHECK(gradients(true) == required);
+  CHECK(required.front() != std::vector<double>(160, 0.0));
+  CHECK(required.back() == std::vector<double>(64, 0.0));
 }
 
 TEST_CASE("Nothing is recorded without a leaf or while the tape is off") {

@@ -22,7 +22,8 @@ struct Setting {
   int expert = 1;
   std::string recompute = "none";
   std::string precision = "fp32";
-  std::string shape = "wide";  // wide: most memory is activations; deep: most is parameters
+  std::string shape = "wide";  // wide: most memory is activations; deep: most is parameters. The backend's scratch,
+                               // which is not estimated, is a small part of either
 };
 
 Config config_of(const TemporaryDirectory& directory, const Setting& setting) {
@@ -31,8 +32,8 @@ Config config_of(const TemporaryDirectory& directory, const Setting& setting) {
                    {"model.hidden_size=64", "model.num_experts=8", "model.max_position_embeddings=64",
                     std::string("model.moe_intermediate_size=") + (wide ? "64" : "256"), "model.num_hidden_layers=3",
                     "model.shared_expert_intermediate_size=42", "train.steps=2",
-                    "train.global_batch_size=" + std::to_string((wide ? 8 : 1) * setting.world),
-                    std::string("train.micro_batch_size=") + (wide ? "8" : "1"), "train.threads=1",
+                    "train.global_batch_size=" + std::to_string((wide ? 16 : 1) * setting.world),
+                    std::string("train.micro_batch_size=") + (wide ? "16" : "1"), "train.threads=1",
                     "train.recompute=" + setting.recompute, "parallel.expert=" + std::to_string(setting.expert),
                     "checkpoint.every=0", "validation.every=0", "run.tensorboard=false"});
 }

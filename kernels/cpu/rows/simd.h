@@ -184,6 +184,11 @@ inline void transpose_block(vfloat (&rows)[width]) {
   }
 }
 
+/// Lane i: element i of `low` in the lower half, that of `high` in the upper.
+inline vfloat load_pairs(const bf16* low, const bf16* high) {
+  return (vfloat)(((vuint)load(low) >> 16) | (vuint)load(high));
+}
+
 /// exp(x) to about 2 units in the last place: x = n·ln 2 + r, |r| <= ln 2 / 2, a polynomial of degree 7 in r, scaled by
 /// 2^n. Below -86.99 the result is 0, above 88.72 infinity; NaN stays NaN. No comparison but the
 /// two of the clamp: 2^n is applied as 2^(n-1) · 2, which overflows and vanishes where it should.
