@@ -86,10 +86,16 @@ TEST_CASE("What the gradient of an untouched parameter held before does not matt
     const Variable y = linear(context, linear(context, second.normalised, weight), weight);
     const Variable turned =
         rope(context, reshape(y, {3, 4, 8}), cos_sin, shape, parameter("q_norm", {8}), parameter("k_norm", {8}), 1e-5F);
-    const Variable unread = linear(context, x, parameter("unread", {2, 32}));  // no gradient comes back from it
-    seed(device, turned, random_values("cotangent", 96));
-    backward(context, {turned});
+    // One whose product gets no gradient back, and one that takes no part.
+    const Variable unread = linear(context, x, parameter("unread", {2, 32}));
+    Variable joined(turned.data);
+    record("joined", {turned, unread}, {&joined},
+           [slot = turned.slot](Context& ctx, const OutputGradients& dy) { contribute(ctx, *slot, dy[0]); });
+    parameter("alone", {2, 2});
+    seed(device, joined, random_values("cotangent", 96));
+    backward(context, {joined});
     complete_gradient(context, *parameters.back().slot);
+    contribute(context, *parameter("given", {3, 32}).slot, x.data);
     std::vector<std::vector<double>> found;
     for (const Variable& made : parameters) found.push_back(values_of(made.slot->gradient));
     return found;
@@ -97,7 +103,8 @@ TEST_CASE("What the gradient of an untouched parameter held before does not matt
   const auto required = gradients(false);
   CHECK(gradients(true) == required);
   CHECK(required.front() != std::vector<double>(160, 0.0));
-  CHECK(required.back() == std::vector<double>(64, 0.0));
+  CHECK(required[5] == std::vector<double>(64, 0.0));
+  CHECK(required[6] == std::vector<double>(4, 0.0));
 }
 
 TEST_CASE("Nothing is recorded without a leaf or while the tape is off") {
