@@ -18,15 +18,10 @@ bf16* bf16_scratch(const Machine& machine, int worker, int slot, std::int64_t nu
   return reinterpret_cast<bf16*>(machine.scratch(worker, slot, num_chunks(num_elements, 2)));
 }
 
-// to [num_rows, ..] = from, with `columns` of them; rows ld elements of element_size bytes apart on both sides.
-void copy_rows(const void* from, void* to, std::int64_t num_rows, std::int64_t columns, std::int64_t ld,
-               std::size_t element_size) {
-  const std::size_t stride = static_cast<std::size_t>(ld) * element_size;
-  for (std::int64_t row = 0; row < num_rows; ++row) {
-    const std::size_t offset = static_cast<std::size_t>(row) * stride;
-    std::memcpy(static_cast<char*>(to) + offset, static_cast<const char*>(from) + offset,
-                static_cast<std::size_t>(columns) * element_size);
-  }
+// to [num_rows, num_columns] = from, of the same type.
+void copy_rows(const Matrix& from, const Matrix& to, std::int64_t num_rows, std::int64_t num_columns) {
+  const std::size_t size = static_cast<std::size_t>(num_columns) * dtype_size(from.dtype);
+  for (std::int64_t row = 0; row < num_rows; ++row) std::memcpy(to.at(row, 0).data, from.at(row, 0).data, size);
 }
 
 const bf16* bf16_at(const Matrix& matrix, std::int64_t row, std::int64_t column) {
@@ -35,19 +30,13 @@ const bf16* bf16_at(const Matrix& matrix, std::int64_t row, std::int64_t column)
 
 }  // namespace
 
-Blocks::Blocks(std::int64_t all, std::int64_t most) : total(all) {
-  const std::int64_t num_wanted = std::max<std::int64_t>(1, num_chunks(all, most));
-  size = std::max<std::int64_t>(1, num_chunks(num_chunks(all, num_wanted), 16)) * 16;
-  num = num_chunks(all, size);
-}
-
 NativeRows::NativeRows(const Machine& machine, const RowProduct& p, const Blocks& columns)
     : machine_(machine), p_(p), columns_(columns) {
   if (!machine.gemm.has_native_bf16() || p.x.dtype != DType::bf16 || p.w.dtype != DType::bf16) return;
   std::int64_t most_rows = 0;
   for (std::int64_t g = 0; g < p.groups.num; ++g) most_rows = std::max(most_rows, p.groups.rows(g));
   if (most_rows < least_rows) return;
-  for (const std::size_t last : {0U, 1U}) {
+  for (std::size_t last = columns.num == 1 ? 1 : 0; last < 2; ++last) {
     Bf16Shape shape = {.tile = {.transpose_b = p.transpose_w,
                                 .n = columns.length(last == 1 ? columns.num - 1 : 0),
                                 .k = p.k,
@@ -107,78 +96,83 @@ bool NativeRows::multiply(std::int64_t group, std::int64_t block, std::int64_t b
 void NativeRows::multiply_few(const Bf16Product& product, const float* packed, std::int64_t begin,
                               std::int64_t num_rows, std::int64_t height, std::int64_t block, int worker) const {
   const std::int64_t width = columns_.length(block);
-  const std::size_t y_size = dtype_size(p_.y.dtype);
-  bf16* const x = bf16_scratch(machine_, worker, a_slot, height * p_.x.ld);
-  copy_rows(bf16_at(p_.x, begin, 0), x, num_rows, p_.k, p_.x.ld, sizeof(bf16));
-  std::fill_n(x + num_rows * p_.x.ld, (height - num_rows) * p_.x.ld, bf16{});
-  void* const y = machine_.scratch(worker, c_slot, height * p_.y.ld);
-  void* const result = p_.y.at(begin, block * columns_.size).data;
+  const Matrix result = p_.y.at(begin, block * columns_.size);
+  const Matrix x(bf16_scratch(machine_, worker, a_slot, height * p_.x.ld), DType::bf16, p_.x.ld);
+  const Matrix y(machine_.scratch(worker, c_slot, height * p_.y.ld), p_.y.dtype, p_.y.ld);
+  copy_rows(p_.x.at(begin, 0), x, num_rows, p_.k);
+  std::memset(x.at(num_rows, 0).data, 0, static_cast<std::size_t>((height - num_rows) * x.ld) * sizeof(bf16));
   if (p_.accumulate) {
-    std::memset(y, 0, static_cast<std::size_t>(height * p_.y.ld) * y_size);
-    copy_rows(result, y, num_rows, width, p_.y.ld, y_size);
+    std::memset(y.data, 0, static_cast<std::size_t>(height * y.ld) * dtype_size(y.dtype));
+    copy_rows(result, y, num_rows, width);
   }
-  machine_.gemm.multiply(product, x, packed, y, machine_.worker(product, worker));
-  copy_rows(y, result, num_rows, width, p_.y.ld, y_size);
+  machine_.gemm.multiply(product, bf16_at(x, 0, 0), packed, y.data, machine_.worker(product, worker));
+  copy_rows(y, result, num_rows, width);
 }
 
 NativeWeights::NativeWeights(const Machine& machine, const WeightProduct& p)
     : machine_(machine), p_(p), blocks_(p.out, block_out) {
   if (!machine.gemm.has_native_bf16() || p.x.dtype != DType::bf16 || p.dy.dtype != DType::bf16) return;
   if (p.groups.total_rows() == 0 || p.in == 0 || p.out == 0) return;
-  for (const bool accumulate : {false, true}) {
-    products_[1][accumulate ? 1 : 0] = prepare(blocks_.num - 1, accumulate);
-    products_[0][accumulate ? 1 : 0] = blocks_.num == 1 ? products_[1][accumulate ? 1 : 0] : prepare(0, accumulate);
-  }
   usable_ = true;
-  for (const auto& of_blocks : products_) {
-    for (const Products& products : of_blocks) {
-      usable_ = usable_ && std::find(products.begin(), products.end(), nullptr) == products.end();
+  for (std::int64_t block = blocks_.num == 1 ? 0 : blocks_.num - 2; block < blocks_.num; ++block) {
+    for (const bool accumulate : {false, true}) {
+      for (const bool copied : {false, true}) {
+        // All at the first call with such matrices, so that none is made later, when groups have other numbers of rows.
+        const std::int64_t before = machine.gemm.num_prepared();
+        usable_ = prepare(block, most_pieces, accumulate, copied) != nullptr && usable_;
+        if (machine.gemm.num_prepared() == before) continue;
+        for (std::int64_t pieces = 1; pieces < most_pieces; ++pieces) prepare(block, pieces, accumulate, copied);
+      }
     }
   }
 }
 
-NativeWeights::Products NativeWeights::prepare(std::int64_t block, bool accumulate) const {
-  Products products{};
-  for (std::int64_t i = 0; i < most_pieces; ++i) {
-    const GemmTile tile = {.transpose_a = Transpose::yes,
-                           .m = blocks_.length(block),
-                           .n = p_.in,
-                           .k = (i + 1) * piece,
-                           .lda = p_.dy.ld,
-                           .ldb = p_.x.ld,
-                           .ldc = p_.in,
-                           .accumulate = accumulate};
-    products.at(static_cast<std::size_t>(i)) = machine_.gemm.prepare({.tile = tile});
-  }
-  return products;
+const Bf16Product* NativeWeights::prepare(std::int64_t block, std::int64_t pieces, bool accumulate, bool copied) const {
+  const std::int64_t m = blocks_.length(block);
+  return machine_.gemm.prepare({.tile = {.transpose_a = Transpose::yes,
+                                         .m = m,
+                                         .n = p_.in,
+                                         .k = pieces * piece,
+                                         .lda = copied ? m : p_.dy.ld,
+                                         .ldb = copied ? p_.in : p_.x.ld,
+                                         .ldc = p_.in,
+                                         .accumulate = accumulate}});
 }
 
-const bf16* NativeWeights::completed(const Matrix& matrix, std::int64_t num_columns, std::int64_t begin,
-                                     std::int64_t end, std::int64_t num_rows, int slot, int worker) const {
-  bf16* const copied = bf16_scratch(machine_, worker, slot, num_rows * matrix.ld);
-  copy_rows(bf16_at(matrix, begin, 0), copied, end - begin, num_columns, matrix.ld, sizeof(bf16));
-  std::fill_n(copied + (end - begin) * matrix.ld, (num_rows - (end - begin)) * matrix.ld, bf16{});
-  return copied;
+const bf16* NativeWeights::completed(const Matrix& matrix, std::int64_t column, std::int64_t num_columns,
+                                     std::int64_t begin, std::int64_t end, std::int64_t num_rows, int slot,
+                                     int worker) const {
+  const Matrix copied(bf16_scratch(machine_, worker, slot, num_rows * num_columns), DType::bf16, num_columns);
+  copy_rows(matrix.at(begin, column), copied, end - begin, num_columns);
+  std::memset(copied.at(end - begin, 0).data, 0,
+              static_cast<std::size_t>((num_rows - (end - begin)) * num_columns) * sizeof(bf16));
+  return bf16_at(copied, 0, 0);
 }
 
 void NativeWeights::multiply(std::int64_t out, float* target, std::int64_t begin, std::int64_t end, bool accumulate,
                              int worker) const {
   const std::int64_t block = out / blocks_.size;
-  const auto& products = products_[block == blocks_.num - 1 ? 1 : 0];
+  const std::int64_t m = blocks_.length(block);
   std::int64_t pieces_left = num_chunks(end - begin, piece);
   while (begin < end) {
     // Equal parts: a short one would read and write dw for few rows.
     const std::int64_t pieces = num_chunks(pieces_left, num_chunks(pieces_left, most_pieces));
     pieces_left -= pieces;
     const std::int64_t stop = std::min(end, begin + pieces * piece);
-    const bf16* dy = bf16_at(p_.dy, begin, 0);
-    const bf16* x = bf16_at(p_.x, begin, 0);
-    if (stop - begin < pieces * piece) {
-      dy = completed(p_.dy, p_.out, begin, stop, pieces * piece, a_slot, worker);
-      x = completed(p_.x, p_.in, begin, stop, pieces * piece, b_slot, worker);
+    const bool ragged = stop - begin < pieces * piece;
+    const Bf16Product* const product = prepare(block, pieces, accumulate, ragged);
+    if (product == nullptr) {
+      const GemmTile tile = {
+          .transpose_a = Transpose::yes, .m = m, .n = p_.in, .k = stop - begin, .accumulate = accumulate};
+      multiply_tile(machine_.gemm, machine_.isa, tile, p_.dy.at(begin, out), p_.x.at(begin, 0),
+                    Matrix(target, p_.in).at(out, 0), machine_.of(worker));
+    } else {
+      const bf16* const dy =
+          ragged ? completed(p_.dy, out, m, begin, stop, pieces * piece, a_slot, worker) : bf16_at(p_.dy, begin, out);
+      const bf16* const x =
+          ragged ? completed(p_.x, 0, p_.in, begin, stop, pieces * piece, b_slot, worker) : bf16_at(p_.x, begin, 0);
+      machine_.gemm.multiply(*product, dy, x, target + out * p_.in, machine_.worker(*product, worker));
     }
-    const Bf16Product& product = *products[accumulate ? 1 : 0].at(static_cast<std::size_t>(pieces - 1));
-    machine_.gemm.multiply(product, dy + out, x, target + out * p_.in, machine_.worker(product, worker));
     begin = stop;
     accumulate = true;
   }

@@ -7,16 +7,6 @@
 
 namespace artel::cpu {
 
-/// `total` cut into equal blocks of at most `most`, multiples of 16 but for the last.
-struct Blocks {
-  Blocks(std::int64_t all, std::int64_t most);
-  std::int64_t length(std::int64_t i) const { return i == num - 1 ? total - i * size : size; }
-
-  std::int64_t total;
-  std::int64_t size;
-  std::int64_t num;
-};
-
 /// The row products of bf16 operands on units made for them: put together from products of a few fixed heights, with
 /// weights that are packed once. The last rows of a group are completed to the smallest height in scratch.
 class NativeRows {
@@ -67,17 +57,15 @@ class NativeWeights {
   static constexpr std::int64_t piece = 64;  // rows are completed to a multiple with zeros
   static constexpr std::int64_t most_pieces = 8;
 
-  using Products = std::array<const Bf16Product*, most_pieces>;  // by the number of pieces - 1
-
-  Products prepare(std::int64_t block, bool accumulate) const;
-  // The rows begin .. end-1 of a matrix, zeros below them up to num_rows, in scratch.
-  const bf16* completed(const Matrix& matrix, std::int64_t num_columns, std::int64_t begin, std::int64_t end,
-                        std::int64_t num_rows, int slot, int worker) const;
+  // Of pieces from the operands themselves, or (`copied`) from copies of the block's columns without gaps.
+  const Bf16Product* prepare(std::int64_t block, std::int64_t pieces, bool accumulate, bool copied) const;
+  // The rows begin .. end-1 and num_columns columns from `column` on, zeros below them up to num_rows, in scratch.
+  const bf16* completed(const Matrix& matrix, std::int64_t column, std::int64_t num_columns, std::int64_t begin,
+                        std::int64_t end, std::int64_t num_rows, int slot, int worker) const;
 
   const Machine& machine_;
   const WeightProduct& p_;
   Blocks blocks_;
-  std::array<std::array<Products, 2>, 2> products_{};  // of equal blocks and of the last; for = and for +=
   bool usable_ = false;
 };
 

@@ -122,12 +122,19 @@ class WeightTasks {
 
 }  // namespace
 
+Blocks::Blocks(std::int64_t all, std::int64_t most) : total(all) {
+  const std::int64_t num_wanted = std::max<std::int64_t>(1, num_chunks(all, most));
+  size = std::max<std::int64_t>(1, num_chunks(num_chunks(all, num_wanted), 16)) * 16;
+  num = num_chunks(all, size);
+}
+
 void multiply_rows(const Machine& machine, const RowProduct& p) {
   // The library is fastest where a product has all columns; with few rows their blocks keep the threads busy.
   constexpr std::int64_t wanted_tasks = 32;
+  constexpr std::int64_t most_columns = 256;  // of a product in f32
   const bool whole_rows = p.x.dtype == DType::bf16 && machine.gemm.has_native_bf16() &&
                           num_row_tiles(p.groups, NativeRows::least_rows) >= wanted_tasks;
-  const Blocks columns(p.n, whole_rows ? p.n : 256);
+  const Blocks columns(p.n, whole_rows ? p.n : most_columns);
   // Tall tiles spare conversions and packing; short ones keep more threads busy when there are few rows.
   std::int64_t tile_rows = 256;
   while (tile_rows > NativeRows::least_rows && num_row_tiles(p.groups, tile_rows) * columns.num < wanted_tasks) {
@@ -144,9 +151,11 @@ void multiply_rows(const Machine& machine, const RowProduct& p) {
     const std::int64_t begin = p.groups.begin(group) + tile * tile_rows;
     const std::int64_t end = std::min(begin + tile_rows, p.groups.begin(group + 1));
     if (native.multiply(group, block, begin, end, worker)) return;
-    const std::int64_t column = block * columns.size;
-    multiply_tile(machine.gemm, machine.isa, tile_of(p, end - begin, columns.length(block)), p.x.at(begin, 0),
-                  p.weights(group, column), p.y.at(begin, column), machine.of(worker));
+    const std::int64_t stop = block * columns.size + columns.length(block);
+    for (std::int64_t column = block * columns.size; column < stop; column += most_columns) {
+      multiply_tile(machine.gemm, machine.isa, tile_of(p, end - begin, std::min(most_columns, stop - column)),
+                    p.x.at(begin, 0), p.weights(group, column), p.y.at(begin, column), machine.of(worker));
+    }
   };
   machine.pool.parallel_for(num_row_tiles(p.groups, tile_rows) * columns.num, std::ref(task));
 }

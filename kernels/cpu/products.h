@@ -38,6 +38,16 @@ struct Groups {
   std::int64_t total_rows() const { return offsets[num] - offsets[0]; }
 };
 
+/// `total` cut into equal blocks of at most `most`, multiples of 16 but for the last.
+struct Blocks {
+  Blocks(std::int64_t all, std::int64_t most);
+  std::int64_t length(std::int64_t i) const { return i == num - 1 ? total - i * size : size; }
+
+  std::int64_t total;
+  std::int64_t size;
+  std::int64_t num;
+};
+
 /// y [rows, n] = or += x [rows, k] · w[group] for the rows of every group.
 struct RowProduct {
   Matrix x;

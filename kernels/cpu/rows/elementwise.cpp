@@ -40,23 +40,6 @@ void transpose(const From* x, std::int64_t ld_x, std::int64_t num_rows, std::int
   }
 }
 
-// Pairs of rows become vectors of pairs, which move together.
-void transpose(const bf16* x, std::int64_t ld_x, std::int64_t num_rows, std::int64_t num_columns, bf16* y,
-               std::int64_t ld_y) {
-  const std::int64_t whole_rows = num_rows / (2 * width) * (2 * width), whole_columns = num_columns / width * width;
-  for (std::int64_t r = 0; r < whole_rows; r += 2 * width) {
-    for (std::int64_t c = 0; c < whole_columns; c += width) {
-      vfloat block[width];
-      for (int i = 0; i < width; ++i) block[i] = load_pairs(x + (r + 2 * i) * ld_x + c, x + (r + 2 * i + 1) * ld_x + c);
-      transpose_block(block);
-      for (int i = 0; i < width; ++i) __builtin_memcpy((void*)(y + (c + i) * ld_y + r), &block[i], sizeof block[i]);
-    }
-  }
-  for (std::int64_t r = 0; r < num_rows; ++r) {
-    for (std::int64_t c = r < whole_rows ? whole_columns : 0; c < num_columns; ++c) y[c * ld_y + r] = x[r * ld_x + c];
-  }
-}
-
 template <class From, class To>
 void swap(const From* x, To* y, std::int64_t num_p, std::int64_t num_r, std::int64_t num_columns, std::int64_t begin,
           std::int64_t end, bool accumulate) {
@@ -72,12 +55,8 @@ void swap(const From* x, To* y, std::int64_t num_p, std::int64_t num_r, std::int
 }
 
 template <class From, class To>
-constexpr ElementRows<From, To> element_rows = {
-    [](const From* x, To* y, std::int64_t n) { copy(x, y, n); }, add<From, To>,
-    [](const From* x, std::int64_t ld_x, std::int64_t num_rows, std::int64_t num_columns, To* y, std::int64_t ld_y) {
-      transpose(x, ld_x, num_rows, num_columns, y, ld_y);
-    },
-    swap<From, To>};
+constexpr ElementRows<From, To> element_rows = {[](const From* x, To* y, std::int64_t n) { copy(x, y, n); },
+                                                add<From, To>, transpose<From, To>, swap<From, To>};
 
 }  // namespace
 
