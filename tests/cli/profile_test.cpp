@@ -75,9 +75,9 @@ TEST_CASE("train --profile writes a trace of whole steps after two to warm up, a
   check_nested(spans);
   auto counts = counts_of(spans);
   // Steps 3 to 5; validation and checkpoint come after step 4.
-  for (const char* name : {"step", "data", "forward", "backward", "update", "optimizer", "embedding",
-                           "embedding_backward", "attention", "attention_backward", "rope_backward",
-                           "uoe_bids_backward", "dispatch_plan", "linear_cross_entropy_backward"}) {
+  for (const char* name :
+       {"step", "data", "forward", "backward", "update", "optimizer", "embedding", "embedding_backward", "attention",
+        "attention_backward", "rope_backward", "uoe_bids_backward", "dispatch_plan", "linear_cross_entropy_backward"}) {
     INFO(name);
     CHECK(counts[name] >= 3);
   }
