@@ -182,9 +182,7 @@ class HeadWorker {
     if constexpr (std::is_same_v<Value, float>) {
       cpu::load_block(machine_.isa, from, range.length(), shape_.head_dim, to, ld_);
     } else {
-      for (std::int64_t row = 0; row < range.length(); ++row) {
-        std::copy_n(static_cast<const Value*>(from.at(row, 0).data), shape_.head_dim, to + row * ld_);
-      }
+      cpu::copy_block(from, range.length(), shape_.head_dim, Matrix(to, DType::bf16, ld_));
     }
     std::fill_n(to + range.length() * ld_, (num_rows - range.length()) * ld_, Value{});
   }

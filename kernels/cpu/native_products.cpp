@@ -18,12 +18,6 @@ bf16* bf16_scratch(const Machine& machine, int worker, int slot, std::int64_t nu
   return reinterpret_cast<bf16*>(machine.scratch(worker, slot, num_chunks(num_elements, 2)));
 }
 
-// to [num_rows, num_columns] = from, of the same type.
-void copy_rows(const Matrix& from, const Matrix& to, std::int64_t num_rows, std::int64_t num_columns) {
-  const std::size_t size = static_cast<std::size_t>(num_columns) * dtype_size(from.dtype);
-  for (std::int64_t row = 0; row < num_rows; ++row) std::memcpy(to.at(row, 0).data, from.at(row, 0).data, size);
-}
-
 const bf16* bf16_at(const Matrix& matrix, std::int64_t row, std::int64_t column) {
   return static_cast<const bf16*>(matrix.at(row, column).data);
 }
@@ -99,14 +93,14 @@ void NativeRows::multiply_few(const Bf16Product& product, const float* packed, s
   const Matrix result = p_.y.at(begin, block * columns_.size);
   const Matrix x(bf16_scratch(machine_, worker, a_slot, height * p_.x.ld), DType::bf16, p_.x.ld);
   const Matrix y(machine_.scratch(worker, c_slot, height * p_.y.ld), p_.y.dtype, p_.y.ld);
-  copy_rows(p_.x.at(begin, 0), x, num_rows, p_.k);
+  copy_block(p_.x.at(begin, 0), num_rows, p_.k, x);
   std::memset(x.at(num_rows, 0).data, 0, static_cast<std::size_t>((height - num_rows) * x.ld) * sizeof(bf16));
   if (p_.accumulate) {
     std::memset(y.data, 0, static_cast<std::size_t>(height * y.ld) * dtype_size(y.dtype));
-    copy_rows(result, y, num_rows, width);
+    copy_block(result, num_rows, width, y);
   }
   machine_.gemm.multiply(product, bf16_at(x, 0, 0), packed, y.data, machine_.worker(product, worker));
-  copy_rows(y, result, num_rows, width);
+  copy_block(y, num_rows, width, result);
 }
 
 NativeWeights::NativeWeights(const Machine& machine, const WeightProduct& p)
@@ -143,7 +137,7 @@ const bf16* NativeWeights::completed(const Matrix& matrix, std::int64_t column, 
                                      std::int64_t begin, std::int64_t end, std::int64_t num_rows, int slot,
                                      int worker) const {
   const Matrix copied(bf16_scratch(machine_, worker, slot, num_rows * num_columns), DType::bf16, num_columns);
-  copy_rows(matrix.at(begin, column), copied, end - begin, num_columns);
+  copy_block(matrix.at(begin, column), end - begin, num_columns, copied);
   std::memset(copied.at(end - begin, 0).data, 0,
               static_cast<std::size_t>((num_rows - (end - begin)) * num_columns) * sizeof(bf16));
   return bf16_at(copied, 0, 0);

@@ -44,6 +44,7 @@ class NativeRows {
 class NativeWeights {
  public:
   static constexpr std::int64_t block_out = 512;  ///< rows of dw of one product
+  static constexpr std::int64_t piece = 64;       ///< rows are completed to a multiple with zeros
 
   NativeWeights(const Machine& machine, const WeightProduct& product);
 
@@ -54,7 +55,6 @@ class NativeWeights {
                 int worker) const;
 
  private:
-  static constexpr std::int64_t piece = 64;  // rows are completed to a multiple with zeros
   static constexpr std::int64_t most_pieces = 8;
 
   // Of pieces from the operands themselves, or (`copied`) from copies of the block's columns without gaps.

@@ -9,6 +9,8 @@
 namespace artel::cpu {
 namespace {
 
+constexpr std::int64_t wanted_tasks = 32;  // of a product, to keep threads busy where its size allows
+
 GemmTile tile_of(const RowProduct& p, std::int64_t num_rows, std::int64_t num_columns) {
   return {.transpose_b = p.transpose_w,
           .m = num_rows,
@@ -39,7 +41,6 @@ class WeightTasks {
         native_(machine, p),
         blocks_out_(p.out, native_.usable() ? NativeWeights::block_out : 128),
         blocks_in_(p.in, native_.usable() ? p.in : 256) {
-    constexpr std::int64_t wanted_tasks = 32;
     constexpr std::int64_t least_rows = 1024;
     num_blocks_ = blocks_out_.num * blocks_in_.num;
     rows_per_split_ = std::max(least_rows, num_chunks(p.groups.total_rows() * num_blocks_, wanted_tasks));
@@ -75,7 +76,8 @@ class WeightTasks {
       first_partial += num_splits(group) - 1;
     }
     const std::int64_t rows = p_.groups.rows(group);
-    const std::int64_t length = num_chunks(num_chunks(rows, num_splits(group)), 64) * 64;
+    const std::int64_t length =
+        num_chunks(num_chunks(rows, num_splits(group)), NativeWeights::piece) * NativeWeights::piece;
     const std::int64_t begin = std::min(rows, split * length) + p_.groups.begin(group);
     const std::int64_t end = std::min(rows, (split + 1) * length) + p_.groups.begin(group);
     const std::int64_t out = block / blocks_in_.num * blocks_out_.size;
@@ -130,7 +132,6 @@ Blocks::Blocks(std::int64_t all, std::int64_t most) : total(all) {
 
 void multiply_rows(const Machine& machine, const RowProduct& p) {
   // The library is fastest where a product has all columns; with few rows their blocks keep the threads busy.
-  constexpr std::int64_t wanted_tasks = 32;
   constexpr std::int64_t most_columns = 256;  // of a product in f32
   const bool whole_rows = p.x.dtype == DType::bf16 && machine.gemm.has_native_bf16() &&
                           num_row_tiles(p.groups, NativeRows::least_rows) >= wanted_tasks;

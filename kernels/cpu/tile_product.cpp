@@ -1,6 +1,7 @@
 #include "kernels/cpu/tile_product.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/cpu/rows/elementwise.h"
 
@@ -80,6 +81,11 @@ void store_block(Isa isa, const float* from, std::int64_t ld_from, std::int64_t 
     auto* y = static_cast<bf16*>(to.data);
     for (std::int64_t r = 0; r < rows; ++r) store(from + r * ld_from, y + r * to.ld, columns);
   }
+}
+
+void copy_block(const Matrix& from, std::int64_t rows, std::int64_t columns, const Matrix& to) {
+  const std::size_t size = static_cast<std::size_t>(columns) * dtype_size(from.dtype);
+  for (std::int64_t r = 0; r < rows; ++r) std::memcpy(to.at(r, 0).data, from.at(r, 0).data, size);
 }
 
 void multiply_tile(const Gemm& gemm, Isa isa, const GemmTile& tile, const Matrix& a, const Matrix& b, const Matrix& c,

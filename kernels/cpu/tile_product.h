@@ -36,6 +36,9 @@ void load_block(Isa isa, const Matrix& from, std::int64_t rows, std::int64_t col
 void store_block(Isa isa, const float* from, std::int64_t ld_from, std::int64_t rows, std::int64_t columns,
                  const Matrix& to, bool accumulate);
 
+/// to [rows, columns] = from, of the same type.
+void copy_block(const Matrix& from, std::int64_t rows, std::int64_t columns, const Matrix& to);
+
 /// Elements between rows of a copy in scratch: an odd multiple of a cache line, so that a column spreads over the
 /// cache.
 constexpr std::int64_t padded_ld(std::int64_t columns) {
