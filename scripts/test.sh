@@ -285,7 +285,7 @@ if [[ -z "$only" ]] && ! $full; then
   not_run+=("all layouts of ranks and 50 jobs that lose a rank (a draw of both ran)"
     "sanitizer builds, clang-tidy, fuzzing (scripts/test.sh --full)")
 fi
-printf 'not run: %s\n' "$(IFS=';'; echo "${not_run[*]}" | sed 's/;/; /g')"
+printf 'not run: %s\n' "$(printf '%s\n' "${not_run[@]}" | paste -sd'|' | sed 's/|/ | /g')"
 if ((passed == 0)); then failed=$((failed + 1)); fi
 echo "$passed passed, $failed failed, ${#not_run[@]} skipped"
 ((failed == 0))

@@ -48,4 +48,7 @@ if(ARTEL_MPI)
 endif()
 
 # What ptxas tells of every kernel is kept beside its object file (tools/check_kernel_budgets.py).
-set(CMAKE_CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/tools/keep_ptxas_output.sh ${CCACHE_PROGRAM})
+set(CMAKE_CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/tools/keep_ptxas_output.sh)
+if(CCACHE_PROGRAM)
+  list(APPEND CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()

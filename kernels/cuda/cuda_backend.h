@@ -161,9 +161,12 @@ class CudaBackend final : public Backend {
   void multiply_split(const char* op, In dy, std::int64_t out, std::vector<cuda::GemmCall> gemms);
   void backward_data(const char* op, In dy, In w, Out dx, std::span<const std::int32_t> offsets, bool grouped,
                      Accumulate accumulate);
-  // weight_gradient.cu; device_offsets is undefined for the one group of all rows.
+  // weight_gradient.cu; device_offsets is undefined for the one group of all rows. Groups of bf16 go through a kernel,
+  // others through a product of cuBLAS each.
   void backward_weight(const char* op, In x, In dy, Out dw, std::span<const std::int32_t> offsets, In device_offsets,
-                       bool grouped, Accumulate accumulate);
+                       Accumulate accumulate);
+  void multiply_weights_singly(const char* op, In x, const void* dy, std::int64_t dy_stride, Out dw,
+                               std::span<const std::int32_t> offsets, Accumulate accumulate);
   void multiply_weights(const char* op, const cuda::Bf16Rows& x, const cuda::Bf16Rows& dy, Out dw,
                         std::span<const std::int32_t> offsets, In device_offsets, Accumulate accumulate);
 

@@ -1,7 +1,7 @@
-// dw [G, out, in] f32 = or += dy^T · x over the rows of every group. A block computes a tile of dw for one group over
-// one split of its rows, 32 rows at a time on tensor cores; rows are in ascending order. Splits of few large tiles keep
-// more of a GPU busy: the first goes to dw, the others to partial sums that are added in ascending order. How rows are
-// split depends on the sizes alone.
+// dw [G, out, in] f32 = or += dy^T · x over the rows of every group. cuBLAS has no call for groups of bf16 with sums of
+// f32, so these have a kernel: a block computes a tile of dw for one group over one split of its rows, 32 rows at a
+// time on tensor cores; rows are in ascending order. Splits of few large tiles keep more of a GPU busy: the first goes
+// to dw, the others to partial sums that are added in ascending order. How rows are split depends on the sizes alone.
 
 #include <mma.h>
 
@@ -47,8 +47,7 @@ using cuda::Bf16Rows;
 struct Problem {
   Bf16Rows x;
   Bf16Rows dy;
-  const std::int32_t* offsets;  ///< null: one group of num_rows rows
-  std::int64_t num_rows;
+  const std::int32_t* offsets;  ///< [G+1]
   std::int64_t rows_per_split;
   std::int64_t num_groups;
   float* dw;
@@ -62,7 +61,6 @@ struct Range {
 };
 
 __device__ Range range_of(const Problem& p, std::int64_t group) {
-  if (p.offsets == nullptr) return {0, p.num_rows};
   return {p.offsets[group], p.offsets[group + 1]};
 }
 
@@ -210,10 +208,10 @@ Splits split_rows_of(std::int64_t num_tiles, std::int64_t most_rows) {
   return {rows, std::max<std::int64_t>(1, simt::ceil_div(most_rows, rows))};
 }
 
-Bf16Rows rows_of(const char* op, const Tensor& t) {
+Bf16Rows rows_of(const char* op, const void* data, std::int64_t stride, std::int64_t width) {
   constexpr std::int64_t most = 1 << 30;
-  if (t.size(1) > most) fail(op, "required rows of at most 2^30 elements, found " + std::to_string(t.size(1)));
-  return {cuda::device_data<Bf16>(t), t.row_stride(), static_cast<int>(t.size(1))};
+  if (width > most) fail(op, "required rows of at most 2^30 elements, found " + std::to_string(width));
+  return {static_cast<const Bf16*>(data), stride, static_cast<int>(width)};
 }
 
 constexpr int parts_slot = 0;
@@ -234,7 +232,6 @@ void CudaBackend::multiply_weights(const char* op, const Bf16Rows& x, const Bf16
   p.x = x;
   p.dy = dy;
   p.offsets = cuda::device_data<std::int32_t>(device_offsets);
-  p.num_rows = offsets.back();
   p.rows_per_split = splits.rows;
   p.num_groups = num_groups;
   p.dw = cuda::device_data<float>(dw);
@@ -249,45 +246,60 @@ void CudaBackend::multiply_weights(const char* op, const Bf16Rows& x, const Bf16
                dim3(simt::num_blocks(op, simt::ceil_div<std::int64_t>(dw.numel(), block_size))), block_size, 0, p);
 }
 
+void CudaBackend::multiply_weights_singly(const char* op, In x, const void* dy, std::int64_t dy_stride, Out dw,
+                                          std::span<const std::int32_t> offsets, Accumulate accumulate) {
+  const cuda::GemmMachine machine{cublas(), stream_};
+  const std::int64_t out = dw.size(dw.shape().rank() - 2);
+  const std::int64_t in = dw.size(dw.shape().rank() - 1);
+  const auto element = static_cast<std::int64_t>(dtype_size(x.dtype()));
+  for (std::size_t g = 0; g + 1 < offsets.size(); ++g) {
+    const std::int64_t begin = offsets[g];
+    cuda::multiply(op, machine,
+                   {.a = static_cast<const char*>(dy) + begin * dy_stride * element,
+                    .b = static_cast<const char*>(x.raw()) + begin * x.row_stride() * element,
+                    .c = dw.data<float>() + static_cast<std::int64_t>(g) * out * in,
+                    .m = out,
+                    .n = in,
+                    .k = offsets[g + 1] - begin,
+                    .lda = dy_stride,
+                    .ldb = x.row_stride(),
+                    .ldc = in,
+                    .transpose_a = true,
+                    .in = x.dtype(),
+                    .out = DType::f32,
+                    .accumulate = accumulate == Accumulate::yes});
+  }
+}
+
 void CudaBackend::backward_weight(const char* op, In x, In dy, Out dw, std::span<const std::int32_t> offsets,
-                                  In device_offsets, bool grouped, Accumulate accumulate) {
+                                  In device_offsets, Accumulate accumulate) {
+  const bool grouped = device_offsets.defined();
   const ProductSizes s = check_linear_backward_weight(op, x, dy, dw, grouped);
   if (dw.numel() == 0) return;
-  if (x.dtype() == DType::f32) {
-    const cuda::GemmMachine machine{cublas(), stream_};
-    for (std::size_t g = 0; g + 1 < offsets.size(); ++g) {
-      const std::int64_t begin = offsets[g];
-      cuda::multiply(op, machine,
-                     {.a = dy.data<float>() + begin * dy.row_stride(),
-                      .b = x.data<float>() + begin * x.row_stride(),
-                      .c = dw.data<float>() + static_cast<std::int64_t>(g) * s.out * s.in,
-                      .m = s.out,
-                      .n = s.in,
-                      .k = offsets[g + 1] - begin,
-                      .lda = dy.row_stride(),
-                      .ldb = x.row_stride(),
-                      .ldc = s.in,
-                      .transpose_a = true,
-                      .accumulate = accumulate == Accumulate::yes});
+  const bool split = x.dtype() != dy.dtype();
+  const void* first = dy.raw();
+  std::int64_t stride = dy.row_stride();
+  if (split) {
+    auto* const parts = scratch_of<Bf16>(parts_slot, 3 * dy.numel());
+    cuda::split_rows(op, stream_, dy, parts);
+    first = parts;
+    stride = 3 * s.out;
+  }
+  for (std::int64_t part = 0; part < (split ? 3 : 1); ++part) {
+    const void* const dy_part = static_cast<const Bf16*>(first) + part * s.out;
+    const Accumulate how = part == 0 ? accumulate : Accumulate::yes;
+    if (grouped && x.dtype() == DType::bf16) {
+      multiply_weights(op, rows_of(op, x.raw(), x.row_stride(), s.in), rows_of(op, dy_part, stride, s.out), dw, offsets,
+                       device_offsets, how);
+    } else {
+      multiply_weights_singly(op, x, dy_part, stride, dw, offsets, how);
     }
-    return;
-  }
-  if (dy.dtype() == DType::bf16) {
-    multiply_weights(op, rows_of(op, x), rows_of(op, dy), dw, offsets, device_offsets, accumulate);
-    return;
-  }
-  auto* const parts = scratch_of<Bf16>(parts_slot, 3 * dy.numel());
-  cuda::split_rows(op, stream_, dy, parts);
-  for (std::int64_t part = 0; part < 3; ++part) {
-    const Bf16Rows dy_part{parts + part * s.out, 3 * s.out, static_cast<int>(s.out)};
-    multiply_weights(op, rows_of(op, x), dy_part, dw, offsets, device_offsets,
-                     part == 0 ? accumulate : Accumulate::yes);
   }
 }
 
 void CudaBackend::linear_backward_weight(In x, In dy, Out dw, Accumulate accumulate) {
   constexpr const char* op = "linear_backward_weight";
-  backward_weight(op, x, dy, dw, one_group(op, "x", x), Tensor(), false, accumulate);
+  backward_weight(op, x, dy, dw, one_group(op, "x", x), Tensor(), accumulate);
 }
 
 void CudaBackend::grouped_linear_backward_weight(In x, In dy, const GroupOffsets& groups, Out dw,
@@ -295,7 +307,7 @@ void CudaBackend::grouped_linear_backward_weight(In x, In dy, const GroupOffsets
   constexpr const char* op = "grouped_linear_backward_weight";
   check_groups(op, groups, "x", x, "dw", dw);
   check_dense(op, "groups", groups.device, {dw.size(0) + 1}, DType::i32);
-  backward_weight(op, x, dy, dw, groups.host, groups.device, true, accumulate);
+  backward_weight(op, x, dy, dw, groups.host, groups.device, accumulate);
 }
 
 }  // namespace artel

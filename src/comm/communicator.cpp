@@ -2,6 +2,14 @@
 
 namespace artel {
 
+void CommunicationCounters::add(const CommunicationCounters& other, int sign) {
+  for (std::size_t i = 0; i < num_purposes; ++i) {
+    bytes_sent[i] += sign * other.bytes_sent[i];
+    num_operations[i] += sign * other.num_operations[i];
+    seconds_waited[i] += sign * other.seconds_waited[i];
+  }
+}
+
 const char* purpose_name(Purpose purpose) {
   switch (purpose) {
     case Purpose::dispatch:

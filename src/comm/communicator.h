@@ -37,6 +37,9 @@ struct CommunicationCounters {
   std::array<std::int64_t, num_purposes> bytes_sent{};
   std::array<std::int64_t, num_purposes> num_operations{};
   std::array<double, num_purposes> seconds_waited{};  ///< inside wait() and the blocking forms
+
+  /// Adds `sign` times what another counted.
+  void add(const CommunicationCounters& other, int sign);
 };
 
 /// An operation under way. Its tensors must be left alone until wait() has returned; they are kept alive, so a handle

@@ -35,7 +35,7 @@ Pieces pieces_of(const ParameterStore& store) {
   return pieces;
 }
 
-const std::vector<Piece>& find(const Pieces& pieces, const std::string& name) {
+std::vector<Piece> find(const Pieces& pieces, const std::string& name) {
   const auto found = pieces.find(name);
   if (found == pieces.end()) fail("inspect", "required a model with " + name + ", found none of that name");
   return found->second;
@@ -87,9 +87,9 @@ DenseExperts::DenseExperts(const ModelConfig& model, const ParameterStore& store
       const bool factorised = pieces.count(name + "gate_down_proj.weight") > 0;
       Expert expert;
       if (factorised) expert.gate_down = find(pieces, name + "gate_down_proj.weight").front().tensor;
-      const auto& gate = find(pieces, name + (factorised ? "gate_up_proj.weight" : "gate_proj.weight"));
-      const auto& up = find(pieces, name + "up_proj.weight");
-      const auto& down = find(pieces, name + "down_proj.weight");
+      const auto gate = find(pieces, name + (factorised ? "gate_up_proj.weight" : "gate_proj.weight"));
+      const auto up = find(pieces, name + "up_proj.weight");
+      const auto down = find(pieces, name + "down_proj.weight");
       for (std::size_t g = 0; g < gate.size(); ++g) {
         expert.groups.push_back({gate[g].tensor, up.at(g).tensor, down.at(g).tensor});
       }

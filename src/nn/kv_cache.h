@@ -15,14 +15,12 @@ class KvCache {
  public:
   /// Room for `capacity` tokens in every layer, empty.
   KvCache(Context& context, std::int64_t num_layers, std::int64_t num_kv_heads, std::int64_t head_dim, DType dtype,
-          std::int64_t capacity)
-      : capacity_(capacity) {
+          std::int64_t capacity) {
     for (std::int64_t layer = 0; layer < num_layers; ++layer) {
       layers_.push_back(context.empty({capacity, 2 * num_kv_heads, head_dim}, dtype));
     }
   }
 
-  std::int64_t capacity() const { return capacity_; }
   /// Tokens that it holds.
   std::int64_t length() const { return length_; }
   /// Of all layers.
@@ -36,7 +34,6 @@ class KvCache {
 
  private:
   std::vector<Tensor> layers_;
-  std::int64_t capacity_;
   std::int64_t length_ = 0;
 };
 

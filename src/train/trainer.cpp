@@ -23,12 +23,13 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Json bytes_json(const std::array<std::int64_t, num_purposes>& bytes) {
-  Json sent = Json::object();
+template <class Number>
+Json by_purpose(const std::array<Number, num_purposes>& numbers) {
+  Json json = Json::object();
   for (std::size_t i = 0; i < num_purposes; ++i) {
-    if (bytes[i] > 0) sent[purpose_name(static_cast<Purpose>(i))] = bytes[i];
+    if (numbers[i] > 0) json[purpose_name(static_cast<Purpose>(i))] = numbers[i];
   }
-  return sent;
+  return json;
 }
 
 MeshLayout mesh_layout(const Config& config, int world_size) {
@@ -138,7 +139,7 @@ bool Trainer::train_one_step(const std::function<bool()>& should_stop) {
     record.outcome = run_step(runtime_.context(), model_, *optimizer_, record.batch, record.options,
                               [this](double loss, double grad_norm) { return accept_step(loss, grad_norm); });
   }
-  count_bytes_sent(&record);
+  count_traffic(&record);
   step_ = record.step;
   tokens_ = record.tokens;
   last_ = std::move(record);
@@ -149,10 +150,10 @@ void Trainer::start_late(StepRecord& record) {
   Context& context = runtime_.context();
   record.flight = start_passes(context, model_, record.batch, record.options);
   if (last_) {
-    count_bytes_sent(&record);
+    count_traffic(&record);
     read_last();
     if (!report_last()) record.flight = start_passes(context, model_, record.batch, record.options);
-    count_bytes_sent(nullptr);
+    count_traffic(nullptr);
   }
   start_update(context, *optimizer_, record.flight);
 }
@@ -168,7 +169,7 @@ void Trainer::read_last() {
   last_->outcome = finish_step(runtime_.context(), model_, std::move(last_->flight));
   step_spikes_.clear();
   if (last_->outcome->finite) accept_step(last_->outcome->loss, last_->outcome->update.grad_norm);
-  count_bytes_sent(&*last_);
+  count_traffic(&*last_);
 }
 
 bool Trainer::report_last() {
@@ -203,7 +204,10 @@ void Trainer::write_step_row(const StepRecord& record) {
                                    record.step % steps_between_loads == 0 || record.step == 1));
     }
   }
-  if (mesh_.world().size() > 1) row["bytes_sent"] = bytes_json(record.bytes_sent);
+  if (mesh_.world().size() > 1) {
+    row["bytes_sent"] = by_purpose(record.traffic.bytes_sent);
+    row["seconds_waited"] = by_purpose(record.traffic.seconds_waited);
+  }
   write_row(row);
 }
 
@@ -255,7 +259,7 @@ bool Trainer::run(const std::function<bool()>& should_stop) {
     mesh_.world().set_step(step_ + 1);
     profiler_->before_step(step_ + 1);
     const auto start = Clock::now();
-    count_bytes_sent(nullptr);  // what validation or a checkpoint sent is not of this step
+    count_traffic(nullptr);  // what validation or a checkpoint sent and waited is not of this step
     if (!train_one_step(should_stop)) break;
     profiler_->after_step();
     if (pauses()) read_last();

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -70,7 +69,7 @@ class Trainer {
     Batch batch;
     StepInFlight flight;  ///< until its figures are read
     std::optional<StepOutcome> outcome;
-    std::array<std::int64_t, num_purposes> bytes_sent{};
+    CommunicationCounters traffic;  ///< of this rank in this step
   };
 
   void allocate_model();
@@ -85,8 +84,8 @@ class Trainer {
   void check_replicas();
   /// Logs the most memory that tensors and transfers took on this rank.
   void report_memory();
-  /// Counts the bytes that this rank sent since the last call as those of a step, or of none.
-  void count_bytes_sent(StepRecord* record);
+  /// Counts what this rank sent and waited since the last call as a step's, or as that of none.
+  void count_traffic(StepRecord* record);
   /// Whether this rank writes what one rank writes for all.
   bool leads() const { return mesh_.world().rank() == 0; }
   void resume();
@@ -161,9 +160,9 @@ class Trainer {
   std::string save_refused_;  ///< the tensor that kept the last checkpoint from being written
   Json resumed_row_;          ///< where the run went on from, and with what changes
   SpikeDetector spike_detector_;
-  std::vector<Spike> step_spikes_;                       ///< of the last step
-  std::int64_t num_bad_steps_ = 0;                       ///< in a row
-  std::array<std::int64_t, num_purposes> bytes_sent_{};  ///< up to the last count_bytes_sent
+  std::vector<Spike> step_spikes_;  ///< of the last step
+  std::int64_t num_bad_steps_ = 0;  ///< in a row
+  CommunicationCounters traffic_;   ///< up to the last count_traffic
 };
 
 }  // namespace artel

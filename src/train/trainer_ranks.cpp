@@ -93,15 +93,16 @@ void Trainer::report_memory() {
                        : ""));
 }
 
-void Trainer::count_bytes_sent(StepRecord* record) {
-  for (std::size_t i = 0; i < num_purposes; ++i) {
-    std::int64_t total = 0;
-    for (const Communicator* group : {&mesh_.world(), &mesh_.expert(), &mesh_.expert_replicas()}) {
-      total += group->counters().bytes_sent[i];
-    }
-    if (record != nullptr) record->bytes_sent[i] += total - bytes_sent_[i];
-    bytes_sent_[i] = total;
+void Trainer::count_traffic(StepRecord* record) {
+  CommunicationCounters total;
+  for (const Communicator* group : {&mesh_.world(), &mesh_.expert(), &mesh_.expert_replicas()}) {
+    total.add(group->counters(), 1);
   }
+  if (record != nullptr) {
+    record->traffic.add(total, 1);
+    record->traffic.add(traffic_, -1);
+  }
+  traffic_ = total;
 }
 
 }  // namespace artel

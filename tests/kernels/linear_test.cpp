@@ -41,6 +41,7 @@ const std::vector<Case> grouped_cases{
 struct Mode {
   DType act;
   DType result;  ///< of y and dx
+  DType dy;      ///< f32 beside bf16 where scores are kept in full precision
   std::int64_t gap;
   Accumulate accumulate;
 };
@@ -48,9 +49,10 @@ std::vector<Mode> all_modes() {
   std::vector<Mode> modes;
   for (const Accumulate accumulate : {Accumulate::no, Accumulate::yes}) {
     for (const std::int64_t gap : {0, 6}) {
-      modes.push_back({DType::f32, DType::f32, gap, accumulate});
-      modes.push_back({DType::bf16, DType::bf16, gap, accumulate});
-      modes.push_back({DType::bf16, DType::f32, gap, accumulate});
+      modes.push_back({DType::f32, DType::f32, DType::f32, gap, accumulate});
+      modes.push_back({DType::bf16, DType::bf16, DType::bf16, gap, accumulate});
+      modes.push_back({DType::bf16, DType::f32, DType::bf16, gap, accumulate});
+      modes.push_back({DType::bf16, DType::f32, DType::f32, gap, accumulate});
     }
   }
   return modes;
@@ -60,8 +62,8 @@ std::string describe(const Case& c, const Mode& mode) {
   std::string text = "groups";
   for (const std::int64_t size : c.group_sizes) text += ' ' + std::to_string(size);
   return text + ", in " + std::to_string(c.in) + ", out " + std::to_string(c.out) + ", " + dtype_name(mode.act) +
-         " to " + dtype_name(mode.result) + ", gap " + std::to_string(mode.gap) + ", accumulate " +
-         std::to_string(mode.accumulate == Accumulate::yes);
+         " to " + dtype_name(mode.result) + ", dy " + dtype_name(mode.dy) + ", gap " + std::to_string(mode.gap) +
+         ", accumulate " + std::to_string(mode.accumulate == Accumulate::yes);
 }
 
 Vector plus(Vector values, const Vector& start, Accumulate accumulate) {
@@ -79,7 +81,7 @@ struct Problem {
     num_groups = static_cast<std::int64_t>(c.group_sizes.size());
     x = random_values("x", usize(num_rows * in), 1.0, mode.act);
     w = random_values("w", usize(num_groups * out * in), 1.0, mode.act);
-    dy = random_values("dy", usize(num_rows * out), 1.0, mode.act);
+    dy = random_values("dy", usize(num_rows * out), 1.0, mode.dy);
     y_start = random_values("y", dy.size(), 1.0, mode.result);
     dx_start = random_values("dx", x.size(), 1.0, mode.result);
     dw_start = random_values("dw", w.size());
@@ -105,7 +107,7 @@ void check(TestDevice& device, const Case& c, const Mode& mode, bool grouped) {
   const Shape w_shape = grouped ? Shape{p.num_groups, p.out, p.in} : Shape{p.out, p.in};
   const Tensor x = tensors.input("x", {p.num_rows, p.in}, mode.act, p.x, mode.gap);
   const Tensor w = tensors.input("w", w_shape, mode.act, p.w);
-  const Tensor dy = tensors.input("dy", {p.num_rows, p.out}, mode.act, p.dy, mode.gap);
+  const Tensor dy = tensors.input("dy", {p.num_rows, p.out}, mode.dy, p.dy, mode.gap);
   const Tensor y = tensors.result("y", {p.num_rows, p.out}, mode.result, add, p.y_start, mode.gap);
   const Tensor dx = tensors.result("dx", {p.num_rows, p.in}, mode.result, add, p.dx_start, mode.gap);
   const Tensor dw = tensors.result("dw", w_shape, DType::f32, add, p.dw_start);
@@ -143,8 +145,8 @@ TEST_CASE("grouped_linear and its gradients agree with the reference") {
 
 TEST_CASE("a group without rows gets a weight gradient of zeros under = and keeps it under +=") {
   TestDevice device;
-  const Mode overwrite{DType::f32, DType::f32, 0, Accumulate::no};
-  const Mode add{DType::f32, DType::f32, 0, Accumulate::yes};
+  const Mode overwrite{DType::f32, DType::f32, DType::f32, 0, Accumulate::no};
+  const Mode add{DType::f32, DType::f32, DType::f32, 0, Accumulate::yes};
   const Case c{{2, 0, 3}, 4, 5};
   const Problem p(c, overwrite);
   const GroupOffsets groups{p.offsets,

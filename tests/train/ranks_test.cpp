@@ -154,7 +154,7 @@ TEST_CASE("Ranks that read their figures late have the rows and the bits of rank
     std::vector<Json> rows = rows_of(config);
     const Json refused = events_of(config, "non_finite_step").at(0)["step"];
     for (Json& row : rows) {
-      for (const char* key : {"seconds", "tokens_per_second"}) row.erase(key);
+      for (const char* key : {"seconds", "seconds_waited", "tokens_per_second"}) row.erase(key);
       if (!late || !row.contains("bytes_sent")) continue;
       // Ranks that do not know yet that a step was refused bring each other the old values.
       if (row["step"] == refused) row["bytes_sent"].erase("parameters");
@@ -235,15 +235,21 @@ TEST_CASE("The bytes that a step sends for gradients and parameters are those of
   gradients += (1 + 2 * 1) * 8;  // the norm: all_reduce of one double, whose piece is rank 0's
   std::ifstream rows(join_path(directory.path(), "r/metrics.jsonl"));
   int num_rows = 0;
+  double waited = 0.0;
+  double seconds = 0.0;
   for (std::string line; std::getline(rows, line);) {
     const Json row = parse_json(line, "metrics");
     if (!row.contains("loss")) continue;
     ++num_rows;
+    for (const auto& [purpose, value] : row["seconds_waited"].items()) waited += value.get<double>();
+    seconds = row["seconds"].get<double>();
     CHECK(row["bytes_sent"]["gradients"] == gradients);
     CHECK(row["bytes_sent"].value("parameters", std::int64_t{0}) == parameters);
     CHECK(row["bytes_sent"]["dispatch"].get<std::int64_t>() > 0);
   }
   CHECK(num_rows == 3);
+  CHECK(waited > 0.0);
+  CHECK(waited < seconds);
 }
 
 TEST_CASE("Numbers that are not finite on one rank are traced by all, and end the run with their origin") {

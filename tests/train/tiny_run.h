@@ -77,7 +77,7 @@ inline std::map<std::int64_t, Json> training_rows(const Config& config) {
   std::map<std::int64_t, Json> rows;
   for (Json& row : rows_of(config)) {
     if (!row.contains("loss")) continue;
-    for (const char* key : {"seconds", "tokens_per_second", "mfu", "attempt"}) row.erase(key);
+    for (const char* key : {"seconds", "seconds_waited", "tokens_per_second", "mfu", "attempt"}) row.erase(key);
     rows[row["step"].get<std::int64_t>()] = row;
   }
   return rows;
