@@ -53,7 +53,7 @@ TEST_CASE("Ranks that disagree about a collective are told by both, and nobody w
                                     "calls ncclAllReduce of 8 f32 (maximum)", "calls ncclReduceScatter of 8 f32 (sum)"};
     REQUIRE(num_reported("nccl", {"ranks disagree", "rank 0 calls ncclAllReduce of 8 f32 (sum)", expected[what]}) == 1);
     REQUIRE(emulator::errors().size() == 1);
-    REQUIRE(std::isnan(y.data()[0]));
+    REQUIRE(std::isnan(y.values().at(0)));
     ncclResult_t status = ncclSuccess;
     REQUIRE(ncclCommGetAsyncError(comm, &status) == ncclSuccess);
     REQUIRE(status == ncclInvalidUsage);
@@ -74,7 +74,7 @@ TEST_CASE("A receive of another count than was sent is reported and does not han
   stream.wait();
   INFO(reports());
   REQUIRE(num_reported("nccl", {"calls ncclSend of 8 f32", "calls ncclRecv of 7 f32"}) == 1);
-  REQUIRE(std::isnan(y.data()[0]));
+  REQUIRE(std::isnan(y.values().at(0)));
   MPI_Barrier(MPI_COMM_WORLD);  // a rank must not leave while another still sends to it
 }
 

@@ -1,15 +1,11 @@
 #include <mpi.h>
 
-#if __has_include(<catch2/catch_session.hpp>)
-#include <catch2/catch_session.hpp>
-#else
-#define CATCH_CONFIG_RUNNER
-#include <catch2/catch.hpp>
-#endif
+#include "support/catch_session.h"
 
 #include <cstdio>
+#include <cstring>
 
-// Every rank runs every test case, in the same order. A rank that fails ends all of them.
+// nccl_main cases [Catch2's options]: every rank runs every test case, in the same order. A rank that fails ends all.
 int main(int argc, char** argv) {
   int provided = 0;
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
@@ -18,9 +14,11 @@ int main(int argc, char** argv) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   Catch::Session session;
-  int failed = session.applyCommandLine(argc, argv);
+  const bool cases = argc > 1 && std::strcmp(argv[1], "cases") == 0;
+  if (cases) argv[1] = argv[0];
+  int failed = session.applyCommandLine(argc - (cases ? 1 : 0), argv + (cases ? 1 : 0));
   session.configData().abortAfter = 1;
-  if (failed == 0) failed = session.run();
+  if (failed == 0) failed = artel::run_session(session);
   std::fflush(stdout);
   if (failed != 0) MPI_Abort(MPI_COMM_WORLD, 1);
   MPI_Finalize();

@@ -147,15 +147,14 @@ TEST_CASE("Groups of sends and receives exchange ragged and empty pieces under e
   stream.wait();
   INFO(reports());
   REQUIRE(emulator::errors().empty());
+  const std::vector<float> values = received.values();
   for (int peer = 0; peer < size; ++peer) {
+    const auto first = static_cast<std::size_t>(4 * peer);
     for (std::size_t i = 0; i < count(peer, rank); ++i) {
-      REQUIRE(received.data()[4 * peer + static_cast<int>(i)] ==
-              static_cast<float>(value(peer, 4 * rank + static_cast<int>(i))));
+      REQUIRE(values[first + i] == static_cast<float>(value(peer, 4 * rank + static_cast<int>(i))));
     }
     // Elements that nobody sent are left alone.
-    for (std::size_t i = count(peer, rank); i < 4; ++i) {
-      REQUIRE(std::isnan(received.data()[4 * peer + static_cast<int>(i)]));
-    }
+    for (std::size_t i = count(peer, rank); i < 4; ++i) REQUIRE(std::isnan(values[first + i]));
   }
 }
 
@@ -193,8 +192,8 @@ TEST_CASE("Parts of a communicator and two streams go on beside each other under
   b.wait();
   INFO(reports());
   REQUIRE(emulator::errors().empty());
-  REQUIRE(z.data()[0] == static_cast<float>(size * size * size));
-  REQUIRE(z.data()[4] == static_cast<float>(part_size * part_size * part_size));
+  REQUIRE(z.values().at(0) == static_cast<float>(size * size * size));
+  REQUIRE(z.values().at(4) == static_cast<float>(part_size * part_size * part_size));
   Communicator none(world, rank == 0 ? NCCL_SPLIT_NOCOLOR : 0, rank);
   REQUIRE((none == nullptr) == (rank == 0));
 }
@@ -210,8 +209,9 @@ TEST_CASE("Operations of one communicator match by the order of their calls, wha
   REQUIRE(ncclAllReduce(x.data(), x.data(), 4, ncclFloat32, ncclSum, comm, a) == ncclSuccess);
   REQUIRE(ncclAllReduce(y.data(), y.data(), 4, ncclFloat32, ncclSum, comm, b) == ncclSuccess);
   REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
-  REQUIRE(x.data()[0] == static_cast<float>(world_size()));
-  REQUIRE(y.data()[0] == static_cast<float>(10 * world_size()));
+  REQUIRE(x.values().at(0) == static_cast<float>(world_size()));
+  REQUIRE(y.values().at(0) == static_cast<float>(10 * world_size()));
+  INFO(reports());
   REQUIRE(emulator::errors().empty());
 }
 

@@ -1,11 +1,9 @@
+#include "support/catch_session.h"
+
 #if __has_include(<catch2/catch_session.hpp>)
-#include <catch2/catch_session.hpp>
 #include <catch2/catch_test_case_info.hpp>
 #include <catch2/reporters/catch_reporter_event_listener.hpp>
 #include <catch2/reporters/catch_reporter_registrars.hpp>
-#else
-#define CATCH_CONFIG_RUNNER
-#include <catch2/catch.hpp>
 #endif
 
 #include <cstdio>
@@ -48,7 +46,7 @@ int main(int argc, char** argv) {
   Catch::Session session;
   const int usage_error = session.applyCommandLine(static_cast<int>(arguments.size()), arguments.data());
   if (usage_error != 0) return usage_error;
-  const int result = session.run();
+  const int result = artel::run_session(session);
   for (const emulator::Error& error : emulator::errors()) {
     std::fprintf(stderr, "after the tests: %s\n", emulator::to_string(error).c_str());
   }

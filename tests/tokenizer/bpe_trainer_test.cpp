@@ -43,8 +43,8 @@ TEST_CASE("The trainer merges what the reference library's trainer merges, in it
   REQUIRE(bpe.merges.size() == merges.size());
   for (size_t i = 0; i < merges.size(); ++i) {
     INFO(family << ", merge " << i);
-    REQUIRE(byte_characters(bpe.tokens[static_cast<size_t>(bpe.merges[i].first)]) == merges[i][0]);
-    REQUIRE(byte_characters(bpe.tokens[static_cast<size_t>(bpe.merges[i].second)]) == merges[i][1]);
+    REQUIRE(byte_characters(bpe.tokens[static_cast<size_t>(bpe.merges[i].first)]) == merges[i][0].get<std::string>());
+    REQUIRE(byte_characters(bpe.tokens[static_cast<size_t>(bpe.merges[i].second)]) == merges[i][1].get<std::string>());
   }
 }
 
