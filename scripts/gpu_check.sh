@@ -3,6 +3,7 @@
 # kernel, trains the quickstart pair, times every kernel against what the card could do, runs 50 steps of the 1B model.
 # A short table comes last; build/gpu-check/result.json has the same and more, with device and driver.
 #   scripts/gpu_check.sh          needs CUDA 12.8 or newer, cmake, ninja and g++ only; no network
+#   scripts/gpu_check.sh --build  only builds, without a limit of time; needs no GPU
 #   scripts/gpu_check.sh --pack   beforehand, on a machine with network and apt: puts the libraries that Artel builds with
 #                                 into build/gpu-packages, to be taken along with the tree (unpacked packages, under 64 MiB)
 set -uo pipefail
@@ -10,6 +11,8 @@ cd "$(dirname "$0")/.."
 packages_folder=build/gpu-packages
 out=build/gpu-check
 limit_seconds=480
+build_seconds=300
+build_only=false
 
 pack() {
   local packages=(libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev nlohmann-json3-dev catch2) folder size
@@ -39,6 +42,7 @@ pack() {
 
 case "${1:-}" in
   --pack) pack; exit ;;
+  --build) build_only=true build_seconds=7200 limit_seconds=7200 ;;
   "") ;;
   *) echo "gpu_check: unknown argument '$1'; see the top of scripts/gpu_check.sh" >&2; exit 1 ;;
 esac
@@ -101,12 +105,13 @@ toolkit="none"
 device=$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 2>/dev/null || echo "no GPU")
 driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader -i 0 2>/dev/null || echo "none")
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
-if [[ -z $cuda_root || $device == "no GPU" ]]; then
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader -i 0 2>/dev/null | tr -d .)
+if $build_only; then capability=${capability:-90}; fi
+if [[ -z $cuda_root || -z $capability ]]; then
   row "machine" FAILED "required a CUDA toolkit and a GPU, found toolkit '${cuda_root:-none}', $device"
   finish
 fi
 toolkit=$("$cuda_root/bin/nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader -i 0 | tr -d .)
 export PATH="$cuda_root/bin:$PATH"
 
 # ---- build
@@ -124,8 +129,9 @@ if [[ -d $packages_folder ]]; then
 fi
 started=$SECONDS
 stage "configure" 60 cmake "${arguments[@]}" || finish
-stage "build" 300 cmake --build "$out/build" --target artel test_kernels_cuda test_model_cuda time_kernels || finish
+stage "build" $build_seconds cmake --build "$out/build" --target artel test_kernels_cuda test_model_cuda time_kernels || finish
 row "build" ok "$((SECONDS - started)) s"
+if $build_only; then finish; fi
 
 # ---- kernels against their references
 started=$SECONDS
