@@ -26,7 +26,6 @@ using cpu::Machine;
 using cpu::Matrix;
 using cpu::query_block;
 
-constexpr std::int64_t max_head_dim = 256;
 constexpr std::int64_t tile = 256;  // queries (or keys, in the first pass of a divided backward) of one task
 
 // Slots of scratch.
