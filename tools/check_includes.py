@@ -62,8 +62,7 @@ HOMES = {
     "mma.h": ["kernels/cuda/", "tests/emulator/"],
     "device_launch_parameters.h": ["tests/emulator/include/"],
     "math.h": ["tests/emulator/include/"],
-    "catch2/": ["tests/support/catch.h", "tests/support/catch_main.cpp", "tests/support/emulator_main.cpp",
-               "tests/emulator/nccl_main.cpp"],
+    "catch2/": ["tests/support/catch.h", "tests/support/catch_session.h", "tests/support/emulator_main.cpp"],
     "immintrin.h": ["kernels/cpu/rows/simd.h"],
 }
 
